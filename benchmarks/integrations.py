@@ -38,7 +38,42 @@ def measure(folder: str, steps: int, rounds: int) -> list[Row]:
             rows.append(Row(package, "not installed"))
             continue
         rows += _rows_of(package, *prepare(), Path(folder) / package, steps, rounds)
+    if importlib.util.find_spec("keras") is not None:
+        rows += _in_turns(Path(folder) / "turns", 6 * steps)
     return rows
+
+
+def _in_turns(folder: Path, steps: int) -> list[Row]:
+    """Return what a step of one fit of Keras takes, by medians, whose recorder is another one at each step."""
+    import keras
+
+    fit, makes = _keras()
+    folder.mkdir()
+    names = ["nothing", "a line a step", "track"]
+    recorders = [makes[name](folder) for name in names]
+    taken: list[list[int]] = [[] for _ in names]
+    began = [time.process_time_ns()]
+
+    class Turns(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            for recorder in recorders:
+                recorder.set_model(self.model)
+                recorder.on_train_begin()
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            taken[(batch - 1) % 3].append(time.process_time_ns() - began[0])
+            began[0] = time.process_time_ns()
+            recorders[batch % 3].on_train_batch_end(batch, logs)
+
+        def on_train_end(self, logs: Any = None) -> None:
+            recorders[2].on_train_end()
+
+    fit(Turns(), steps, folder)
+    bare, *others = (statistics.median(times[5:]) / 1000 for times in taken)
+    rows = [Row("one fit of keras, a recorder a step: nothing", f"{bare:,.0f} us a step")]
+    return rows + [
+        Row(f"the same: {name}", f"+ {took - bare:,.1f} us") for name, took in zip(names[1:], others, strict=True)
+    ]
 
 
 def _rows_of(

@@ -6,11 +6,20 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("track.testing")
+
+with suppress(ImportError):  # where only the frameworks are tried
+    from hypothesis import HealthCheck, settings
+
+    # No example is slow on a machine that does something else meanwhile; folders of a test may be its examples'.
+    _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile("steady", settings(), deadline=None, suppress_health_check=_CHECKS)
+    settings.load_profile("steady")
 
 from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server  # noqa: E402, F401 - fixtures
 from track.configuration import reset_configuration  # noqa: E402 - after the rewriting is asked for
@@ -25,6 +34,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(_AT_THE_MERCY_OF_THE_MACHINE):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test failed that then passed: it is to be found, and may not be seen again for days."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_sep("=", f"before it was run again: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+        for title, text in report.sections:
+            terminalreporter.write_sep("-", title)
+            terminalreporter.write_line(text)
 
 
 @pytest.fixture(autouse=True, scope="session")

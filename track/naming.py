@@ -19,6 +19,7 @@ from track.structure import Trial
 _SHORTEST = 4
 """How many characters the beginning of a uid has at least."""
 _LISTED = 6
+_SHORT = 16
 _OWNERS = {"group": "group_id", "group_id": "group_id", "project": "project_id", "project_id": "project_id"}
 WAYS = "a uid, its first 4 characters or more, name, name/revision, @last, @best:loss or @best:max:acc"
 """How a trial is named, in messages."""
@@ -61,7 +62,7 @@ def named(protocol: Protocol, name: Any, deleted: bool = False, in_brief: bool =
     if not found:
         raise _unknown(protocol, name, trials, deleted)
     if len(found) > 1:
-        raise AmbiguousName(f"{name!r} may be {len(found)} trials: {_listed(found)}. Say which by more of its uid")
+        raise AmbiguousName(f"{name!r} may be {len(found)} trials: {_listed(found, trials)}. Say which by its uid")
     return found[0] if in_brief else _whole(protocol, found[0])
 
 
@@ -157,8 +158,13 @@ def is_not_deleted(trial: Trial) -> TrialDoesNotExist:
     return TrialDoesNotExist(f"trial {trial.name or trial.uid!r} ({trial.uid[:12]}) was not deleted")
 
 
-def _listed(trials: list[Trial]) -> str:
-    lines = [f"{trial.uid} ({cut(trial.name or '-', 40)}/{trial.revision}, {trial.status})" for trial in trials]
+def _listed(trials: list[Trial], everything: Iterable[Trial]) -> str:
+    """Return what each may be called: of a long uid as much as no other of all trials has."""
+    # Only where a name fails.
+    from track.rows import short_uids
+
+    short = {uid: uid if len(uid) <= _SHORT else one for uid, one in short_uids(one.uid for one in everything).items()}
+    lines = [f"{short[trial.uid]} ({cut(trial.name or '-', 40)}/{trial.revision}, {trial.status})" for trial in trials]
     more = f" and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
     return ", ".join(lines[:_LISTED]) + more
 

@@ -20,6 +20,7 @@ HIDDEN_METADATA = frozenset(
     {"_update_count", "heartbeat", "_last_change", "_environment", "_output", "_output_line", "_alerts"}
 )
 """What stores keep for themselves."""
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _MOST_ROWS = 20
 _MOST_COLUMNS = 12
 _LONGEST_CELL = 200
@@ -83,11 +84,33 @@ def _cell(value: Any) -> str:
 
 
 def time_cell(container: Any) -> str:
-    """Return a time, or what many times come to, in a line."""
+    """Return a time, or what many times come to, in a line.
+
+    Examples
+    --------
+    >>> time_cell(0.0031), time_cell(723.25), time_cell({"avg": 0.00016, "sd": 0.00083, "count": 109})
+    ('3.1 ms', '723.2 s', '160 ± 830 µs, 109 times')
+    """
     value = _summary(container)
     if isinstance(value, dict) and value.get("count") is not None:
-        return f"{_cell(value['avg'])} ± {_cell(value['sd'])} s, {value['count']} times"
-    return f"{_cell(value)} s" if isinstance(value, float) else _cell(value)
+        parts = (value["avg"], value["sd"])
+        if not all(isinstance(part, (int, float)) for part in parts):
+            return f"{_cell(parts[0])} ± {_cell(parts[1])} s, {value['count']} times"
+        size, unit = _unit(parts[0])
+        return f"{_short(parts[0] / size)} ± {_short(parts[1] / size)} {unit}, {value['count']} times"
+    if not isinstance(value, float):
+        return _cell(value)
+    size, unit = _unit(value)
+    return f"{_short(value / size)} {unit}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    """Return the unit in which a time is read, and how many seconds it has."""
+    return next((one for one in _UNITS if abs(seconds) >= one[0]), (1.0, "s"))
+
+
+def _short(number: float) -> str:
+    return f"{number:.4g}" if abs(number) < 10_000 else f"{number:.0f}"
 
 
 def files_and_media(lines: Iterable[Any]) -> tuple[list[Any], dict[str, str]]:
@@ -120,7 +143,7 @@ def trials_html(trials: Sequence[Any]) -> str:
     """Return a row a trial, of the first 20: name, status, parameters and the last value of each metric."""
     rows = [_row(trial) for trial in islice(trials, _MOST_ROWS)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    caption = f"{len(trials):,} trials"
+    caption = "1 trial" if len(trials) == 1 else f"{len(trials):,} trials"
     if len(trials) > _MOST_ROWS:
         caption += f", the first {_MOST_ROWS} of them"
     if len(columns) > _MOST_COLUMNS:

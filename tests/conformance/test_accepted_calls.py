@@ -230,8 +230,8 @@ def _check(store: Callable[[], EventProtocol], folder: Path, calls: list[Call]) 
     assert _seen(FileProtocol(f"file:{copy}")) == expected
 
 
-_settings = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-_on_servers = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+_settings = settings(max_examples=60, suppress_health_check=list(HealthCheck))
+_on_servers = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 
 
 @_settings

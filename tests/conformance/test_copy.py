@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from tests.servers.track import serving
 from track import CustomStatus, Trial
@@ -36,7 +36,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("whole", [50_000, 1], ids=["whole", "in columns"])
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10)
 @given(events=event_lists())
 def test_any_runs_come_back_from_a_database_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int, events: list[Event]

@@ -15,7 +15,7 @@ from tests.children import python
 from tests.conformance.conftest import sql_database
 from tests.servers import mongo
 from tests.servers.track import serving
-from track import CustomStatus, Trial, TrackClient, fetch
+from track import CustomStatus, TrackClient, Trial, fetch
 from track.aggregators.aggregator import RingAggregator, StatAggregator, ValueAggregator
 from track.artifacts import artifacts_in
 from track.cli import main
@@ -192,7 +192,9 @@ def _contents(uri: str) -> list[Any]:
     """Return what is in all files and media of a store."""
     protocol = get_protocol(uri)
     lines = [line for trial in protocol.fetch_trials(ALSO_DELETED) for line in artifacts_in(protocol, trial)]
-    found = [(line.name, line.step, line.media, line.at, line.read_bytes()) for line in lines if line.name != "elsewhere"]
+    found = [
+        (line.name, line.step, line.media, line.at, line.read_bytes()) for line in lines if line.name != "elsewhere"
+    ]
     protocol.close()
     return found
 

@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from tests.reopening import reopened
 from tests.servers.mongo import new_database
@@ -29,7 +29,7 @@ def _modelled(events: list[Event]) -> dict:
 
 
 @pytest.mark.parametrize("backend", ["ephemeral", "file", "saved file", "sqlite"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(events=event_lists())
 def test_backend_answers_like_the_model(tmp_path: Path, backend: str, events: list[Event]) -> None:
     """A backend's answers are the model's, also when the file is read again."""
@@ -51,7 +51,7 @@ def test_backend_answers_like_the_model(tmp_path: Path, backend: str, events: li
 
 @pytest.mark.network
 @pytest.mark.parametrize("has_transactions", [None, False], ids=["mongodb", "standalone mongodb"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(events=event_lists())
 def test_mongodb_answers_like_the_model(mongo_server: str, has_transactions: bool | None, events: list[Event]) -> None:
     """The answers of a MongoDB-wire server (SecantusDB) are the model's, with and without transactions."""
@@ -66,7 +66,7 @@ def test_mongodb_answers_like_the_model(mongo_server: str, has_transactions: boo
         protocol.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(events=event_lists())
 def test_saving_in_the_middle_changes_nothing(tmp_path: Path, events: list[Event]) -> None:
     """A store that is saved after every third event answers like one that never was."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as some
 
 from tests.reopening import reopened
@@ -69,8 +69,6 @@ class TestFolded(ProtocolTests):
 
 @settings(
     max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.generate],
 )
 @given(events=event_lists(), moments=some.lists(some.sampled_from(["", "", "fold", "open", "look"])))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from tests.servers.track import serving
 from track.events import Event
@@ -72,7 +72,7 @@ class TestSocketOfSqlite(TestSocket):
 
 
 @pytest.mark.parametrize("backend", ["ephemeral:", "file:{path}", "sqlite:{path}"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(events=event_lists())
 def test_server_answers_like_the_model(tmp_path: Path, backend: str, events: list[Event]) -> None:
     """The answers through a server are the model's, also when every batch is sent twice."""

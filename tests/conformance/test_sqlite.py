@@ -109,6 +109,20 @@ def test_who_reads_and_who_writes_do_not_wait_for_each_other(tmp_path: Path) -> 
     assert len(reader.fetch_projects()) == 2
 
 
+def test_a_question_makes_no_file(tmp_path: Path) -> None:
+    """Who misspells a path is told of no runs, and finds no empty store there afterwards; what is written makes it."""
+    protocol = SqliteProtocol(f"sqlite:{tmp_path}/misspelt/runs.db")
+
+    assert protocol.fetch_trials() == protocol.fetch_projects() == protocol.fetch_groups() == []
+    assert protocol.get_project(Project(name="digits")) is None
+    assert (protocol.identity(), protocol.former_identities(), protocol.unread()) == ("", [], [])
+    assert not (tmp_path / "misspelt").exists()
+
+    protocol.new_project(Project(name="digits"))
+    assert (tmp_path / "misspelt" / "runs.db").is_file()
+    protocol.close()
+
+
 def test_a_second_connection_takes_no_lock_away(tmp_path: Path) -> None:
     """Making a connection does not open and close the file, which would give up the locks of the first one."""
     path = str(tmp_path / "runs.db")

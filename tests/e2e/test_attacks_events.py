@@ -330,7 +330,7 @@ def store(request: pytest.FixtureRequest, own_folders: Path) -> Store:
     return Store(makes[request.param])
 
 
-@settings(max_examples=rounds(40, 3000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=rounds(40, 3000), suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(hostile_events(), min_size=1, max_size=3), min_size=1, max_size=6))
 def test_whatever_is_taken_is_shown_saved_and_opened(store: Store, batches: list[list[Any]]) -> None:
     """What a server acknowledges can be fetched and saved after it, also when the store is opened again."""

@@ -67,7 +67,7 @@ def _said(action: Any) -> str:
     return said + heard.getvalue()
 
 
-@settings(max_examples=rounds(300, 10_000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=rounds(300, 10_000), suppress_health_check=list(HealthCheck))
 @given(
     odd=ODD,
     how=st.sampled_from(["raw", "", "/", "@:"]),
@@ -105,7 +105,7 @@ def _closed(made: Any) -> str:
     return said
 
 
-@settings(max_examples=rounds(15, 300), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=rounds(15, 300), suppress_health_check=list(HealthCheck))
 @given(odd=ODD, user=st.sampled_from(USERS[:2]), is_there=st.booleans())
 def test_password_is_in_no_message_of_a_connection(
     port: int, closed_port: int, odd: str, user: str, is_there: bool

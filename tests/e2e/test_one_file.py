@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +83,7 @@ def three(client: TrackClient, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+_GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw==")
 _HEAD = "<!doctype html><meta charset=utf-8><title>a notebook</title>"
 
 
@@ -111,7 +113,7 @@ def test_file_shows_table_and_charts_in_both_themes(visit: Callable[..., FileVis
 
 
 def test_media_are_in_the_file(visit: Callable[..., FileVisit], tmp_path: Path) -> None:
-    """Pictures by step, drawings that run nothing, histograms, tables, texts; what is not in it says so."""
+    """Pictures by step, drawings that run nothing, histograms, tables, texts, short sounds; the rest is named."""
     with TrackClient(f"file://{tmp_path}/runs.json").new_trial(name="seen", parameters={}) as trial:
         for step in range(3):
             trial.log_image("sample", [[step * 60, 255] * 8] * 16, step=step)
@@ -120,6 +122,9 @@ def test_media_are_in_the_file(visit: Callable[..., FileVisit], tmp_path: Path) 
         trial.log_table("table", [{"truth": "<b>cat", "guess": "dog"}])
         trial.log_text("note", "<img src=x onerror=console.error(1)>")
         trial.log_html("page", "<b>bold</b>")
+        trial.log_audio("voice", [math.sin(place / 5) for place in range(800)], rate=8000)
+        trial.log_audio("long voice", [0.0] * 700_000, rate=8000)
+        trial.log_video("moving", _GIF)
     show(fetch(f"file://{tmp_path}/runs.json")).save(tmp_path / "report.html")
     tab = visit(tmp_path / "report.html").open()
     tab.locator("tbody button", has_text="seen").first.click()
@@ -134,7 +139,13 @@ def test_media_are_in_the_file(visit: Callable[..., FileVisit], tmp_path: Path) 
     tab.locator(".heat canvas").wait_for()
     assert _texts(tab, "section[aria-label='media table'] td") == ["<b>cat", "dog"]
     assert _texts(tab, "section[aria-label='media note'] pre") == ["<img src=x onerror=console.error(1)>"]
-    assert "not in this file" in tab.inner_text("section[aria-label='media page']")
+    sound = tab.locator("section[aria-label='media voice'] audio")
+    tab.wait_for_function("document.querySelector('audio').readyState > 0")
+    assert sound.evaluate("(one) => one.duration") == pytest.approx(0.1)
+    tab.locator("section[aria-label='media moving'] img").evaluate("(one) => one.decode()")
+    for name in ("page", "long voice"):
+        said = tab.inner_text(f"section[aria-label='media {name}']")
+        assert "not in this file: track artifacts download brings it" in said
 
 
 def test_spike_is_drawn_and_dragging_zooms(visit: Callable[..., FileVisit], three: Path) -> None:

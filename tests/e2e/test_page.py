@@ -18,6 +18,7 @@ import track
 from tests.children import ended, python, start_python
 from tests.e2e.browsing import PNG, Visit, hostile_store, look_at_hostile, served
 from tests.servers import wait_until
+from tests.unit.media.test_sketch import Figure
 from track import TrackClient
 from track.dashboard.server import MOST_CONNECTIONS
 from track.persistence.users import Users
@@ -1007,6 +1008,7 @@ def test_media_are_seen_by_step_and_side_by_side(tmp_path: Path, visit: Callable
                 trial.log_histogram("weights", [float(number * step) for number in range(100)], step=step)
             trial.log_text("note", "<img src=x onerror=console.error(1)>")
             trial.log_html("page", "<b>bold</b>")
+            trial.log_figure("curve", Figure({"type": "scatter", "y": [1, 3, 2]}))
             trial.log_image(
                 "drawing", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9' onload='alert(1)'/>"
             )
@@ -1021,9 +1023,12 @@ def test_media_are_seen_by_step_and_side_by_side(tmp_path: Path, visit: Callable
         tab.get_by_label("step of sample").fill("1")
         tab.get_by_text("<b>epoch 1</b>").wait_for()
         assert image.first.get_attribute("src") != last
-        for name in ("sample", "drawing"):
+        for name in ("sample", "drawing", "curve"):
             tab.locator(f"section[aria-label='media {name}'] img").evaluate("(one) => one.decode()")
         tab.frame_locator("iframe").locator("b").wait_for()
+        with tab.expect_download() as whole:
+            tab.locator("section[aria-label='media curve'] a").click()
+        assert '"scatter"' in Path(whole.value.path()).read_text(encoding="utf-8")
 
         tab.get_by_label("choose all runs").check()
         tab.locator("[role=tab]", has_text="compare").click()

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.deliveries import rounds
@@ -79,7 +79,7 @@ def server() -> Iterator[Server]:
         protocol.close()
 
 
-@settings(max_examples=rounds(60, 2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(60, 2000))
 @given(data=st.binary(max_size=300), is_known=st.booleans())
 def test_any_bytes(server: Server, data: bytes, is_known: bool) -> None:
     """Bytes that mean nothing close their own connection, and no other."""
@@ -88,7 +88,7 @@ def test_any_bytes(server: Server, data: bytes, is_known: bool) -> None:
     server.check()
 
 
-@settings(max_examples=rounds(60, 2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(60, 2000))
 @given(payloads=st.lists(st.binary(min_size=1, max_size=80) | st.builds(msgspec.json.encode, PLAIN), max_size=5))
 def test_any_frames(server: Server, payloads: list[bytes]) -> None:
     """Whole frames with anything in them, one after another, harm nobody."""
@@ -97,7 +97,7 @@ def test_any_frames(server: Server, payloads: list[bytes]) -> None:
     server.check()
 
 
-@settings(max_examples=rounds(100, 3000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(100, 3000))
 @given(
     name=st.sampled_from(sorted(CALLS)),
     arguments=st.dictionaries(

@@ -76,7 +76,7 @@ def test_figures_of_plotly_are_data(trial: TrialLogger) -> None:
     assert '"y":[1,3,2]' in trial.media("curve")[0].text
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "HSV"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F", "HSV"])
 def test_images_of_pillow_of_every_mode(trial: TrialLogger, mode: str) -> None:
     """What a PNG has no mode for is converted."""
     image = pytest.importorskip("PIL.Image", reason="needs Pillow: pip install pillow")
@@ -84,6 +84,15 @@ def test_images_of_pillow_of_every_mode(trial: TrialLogger, mode: str) -> None:
     trial.log_image("image", image.new(mode, (5, 4)))
 
     assert trial.media("image")[0].facts == {"width": 5, "height": 4}
+
+
+@pytest.mark.parametrize(("mode", "size"), [("La", (5, 4)), ("L", (0, 0))])
+def test_image_of_pillow_of_which_no_png_can_be_made(trial: TrialLogger, mode: str, size: tuple[int, int]) -> None:
+    """An empty one, and one of a mode that Pillow converts to nothing, are one error that names it."""
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow: pip install pillow")
+
+    with pytest.raises(InvalidEvent, match=r"image 'bad': of <.*> no PNG can be made"):
+        trial.log_image("bad", image.new(mode, size))
 
 
 def test_pixels_are_what_was_given(trial: TrialLogger, tmp_path: Path) -> None:

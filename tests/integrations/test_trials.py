@@ -100,6 +100,31 @@ def test_training_that_goes_on_from_a_checkpoint_goes_on_with_its_trial(
     assert list(stored.metrics[framework.METRIC]) == framework.expected(4)
 
 
+_ENDS_LATER = {
+    "early": {"catboost", "lightgbm"},
+    "crash": {"accelerate", "catboost", "fastai", "keras", "lightgbm", "transformers", "xgboost"},
+}
+"""Of whose ends the framework says nothing, so that the trial ends with the next training or the program."""
+
+
+@pytest.mark.parametrize("way", _ENDS_LATER)
+def test_end_that_the_program_survives_is_known_at_once_or_later(
+    way: str, framework: Framework, name: str, uri: str, tmp_path: Path
+) -> None:
+    """As the guide says of each framework: an early stopping, and an exception that the program handles."""
+
+    def crash(step: int) -> None:
+        raise ArithmeticError("no loss today")
+
+    callback = framework.callback()
+    with pytest.raises(Exception, match="no loss today") if way == "crash" else contextlib.nullcontext():
+        framework.fit(callback, tmp_path / "out", 32, crash if way == "crash" else None, early=way == "early")
+
+    (stored,) = track.fetch(uri)
+    known = Status.Completed if way == "early" else Status.Exception
+    assert stored.status is (Status.Running if name in _ENDS_LATER[way] else known)
+
+
 @pytest.mark.parametrize("kind", ["best", "last"])
 def test_checkpoint_is_an_artifact_where_that_was_asked_for(
     kind: str, framework: Framework, uri: str, tmp_path: Path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 
 import track
 from tests.trackers.programs import ENDS, FOLDERS, PROGRAMS, SIZES
-from tests.trackers.readers import READERS
+from tests.trackers.readers import READERS, exported
+from tests.unit.importing.damage import damaged, flip
+from track.errors import NothingThere
 from track.importing import import_runs
 from track.importing.report import Report
 from track.structure import Trial
@@ -197,3 +201,35 @@ def test_a_folder_of_aim_stays_as_it_is(source: str, made: Made, tmp_path: Path)
     import_runs(source, made(source), f"file:{tmp_path}/report.json", dry_run=True)
 
     assert {path: path.read_bytes() for path in made(source).rglob("*") if path.is_file()} == before
+
+
+@sources
+def test_bits_that_are_flipped_end_in_the_report(source: str, made: Made, tmp_path: Path) -> None:
+    """Also where it is the tracker's own package that reads."""
+    folder = shutil.copytree(made(source) / FOLDERS.get(source, ""), tmp_path / "made", symlinks=True)
+
+    for copy in damaged(folder, flip, 4):
+        with suppress(NothingThere):
+            assert import_runs(source, copy, "ephemeral:").source == source
+
+
+@pytest.mark.parametrize("source", ["trackio"])
+def test_parquet_of_trackio_is_what_its_database_is(source: str, made: Made, imported: Any, tmp_path: Path) -> None:
+    """As it stores it in a bucket: the same runs, which are there already where the database was imported."""
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    trials, _ = imported(source)
+    folder = exported(made(source), tmp_path / "exported")
+    store = f"file:{tmp_path}/report.json"
+
+    report = import_runs(source, folder, store)
+
+    assert report.is_complete, report.to_json()
+    found = {trial.name: trial for trial in track.fetch(store)}
+    assert {name: trial.uid for name, trial in found.items()} == {name: trial.uid for name, trial in trials.items()}
+    for name, trial in found.items():
+        assert (trial.parameters, trial.group_id) == (trials[name].parameters, trials[name].group_id)
+        for metric in trials[name].metrics:
+            columns = [one.metrics[metric].to_numpy(times=True) for one in (trial, trials[name])]
+            assert repr([column.tolist() for column in columns[0]]) == repr([column.tolist() for column in columns[1]])
+        assert [one["name"] for one in trial.artifacts] == [one["name"] for one in trials[name].artifacts]
+    assert import_runs(source, made(source), store).runs == {"present": list(found)}

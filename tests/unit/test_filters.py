@@ -164,7 +164,7 @@ def test_any_text_is_a_filter_or_a_sentence() -> None:
     texts = hypothesis.strategies.lists(hypothesis.strategies.sampled_from(pieces), max_size=12).map("".join)
     row = Row(Trial(name="a", parameters={"lr": 0.1}, tags={"paper": "v2"}))
 
-    @hypothesis.settings(max_examples=300, deadline=None)
+    @hypothesis.settings(max_examples=300)
     @hypothesis.given(texts)
     def check(text: str) -> None:
         try:

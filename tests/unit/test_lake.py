@@ -227,7 +227,7 @@ def test_mistakes_are_told(
 def test_damaged_note_is_one_error(
     uri: str, tmp_path: Path, kind: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What an earlier export has noted may have been torn: its name and the way out are said, and nothing is written."""
+    """What an earlier export has noted may be torn: its name and the way out are said, and nothing is written."""
     main(["export", uri, "--parquet", _folder(tmp_path)])
     (note,) = (tmp_path / "lake" / "_track").glob("cursor-*.json")
     if kind == "begun":

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.children import python
@@ -118,7 +118,6 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(TEXT, DATA, max_size=5))
 @example({"a": {"b": {}}, "c": [], "d": [[], {}], "e": -0.0})
 def test_what_is_written_is_read(data: dict[str, Any]) -> None:

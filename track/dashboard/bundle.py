@@ -182,8 +182,7 @@ def document(data: str, title: str, note: str = "") -> str:
     styles, plots, script, icon = _page()
     policy = (
         f"default-src 'none'; script-src {_sum(plots)} {_sum(script)}; style-src {_sum(styles)}; img-src blob: data:; "
-        "media-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        "media-src data:; base-uri 'none'; form-action 'none'"
     )
     return f"""<!doctype html>
 <html lang="en">

@@ -34,11 +34,18 @@ _POLICY = (
 def listed(trial: Trial) -> list[dict[str, Any]]:
     """Return what a run has logged to be looked at, in its order, each with what tells the page how."""
     found = []
+    sketches: dict[tuple[str, int], Any] = {}
     for line in trial.artifacts:
         said = said_of(line.get("media")) if isinstance(line, dict) else None
-        if said is None or said.thumb:
+        if said is None:
             continue
-        found.append({
+        place = (str(line.get("name")), said.index)
+        if said.thumb:
+            # It comes before what it is of.
+            sketches[place] = line.get("digest")
+            continue
+        thumb = None if said.type.startswith("image/") else sketches.get(place)
+        found.append(({} if thumb is None else {"thumb": thumb}) | {
             "name": cut(text_of(line.get("name")), _LONGEST_NAME),
             "kind": said.kind,
             "type": said.type,

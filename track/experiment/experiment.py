@@ -367,6 +367,9 @@ class Experiment(metaclass=TypedMeta):
         self._require_default()
         write_defaults(self, absolute_path(os.fspath(defaults_dir)))
 
+    to_yaml = to_defaults
+    """`to_defaults`, as examples of ``xmen`` call it."""
+
     def to_root(self, root_dir: str | os.PathLike[str], shell: str = "/bin/bash") -> None:
         """Write what a set of experiments needs: ``defaults.yml``, ``script.sh``, and the program that it runs.
 

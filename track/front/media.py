@@ -77,7 +77,8 @@ class MediaVerbs:
     def log_figure(self, name: str, figure: Any, *, step: Any = None, caption: str | None = None) -> Medium | None:
         """Store a figure of matplotlib, as SVG and a small PNG, or of plotly, as its JSON; as `log_image` otherwise.
 
-        Of very many points a figure is stored as a PNG. It is not closed.
+        Of very many points a figure is stored as a PNG. Of common traces of plotly there is a sketch beside the JSON.
+        The figure is not closed.
         """
         from track.media import figure_content
 
@@ -156,8 +157,8 @@ class MediaVerbs:
         Parameters
         ----------
         samples: array, tensor, path or bytes
-            N samples, or Nx2 of two channels: integers of 16 bits, or floats of -1 to 1, which are stored as a WAV. A
-            file is a WAV, MP3, OGG or FLAC, and stays what it is.
+            N samples, or Nx2 or 2xN of two channels: integers of 16 bits, or floats of -1 to 1, which are stored as a
+            WAV. A file is a WAV, MP3, OGG or FLAC, and stays what it is.
         rate: int
             Samples a second; not of a file.
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from track.errors import InvalidCall, MissingExtra, NotFound, NothingThere, suggestion
 from track.importing.report import Report
 from track.importing.runs import UNREADABLE, Run
-from track.importing.sources import SOURCES, runs_of
+from track.importing.sources import SOURCES, runs_of, way_from
 from track.importing.writing import Target
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
+from track.persistence.utils import mask_secrets
 from track.reading import open_to_read
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 __all__ = ["SOURCES", "Report", "import_runs"]
 
@@ -38,7 +42,7 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
     Raises
     ------
     InvalidCall
-        There is no such source.
+        There is no such source, or the path is a URI.
     NothingThere
         The path does not exist, or no run is there.
     MissingExtra
@@ -55,7 +59,10 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
     if source not in SOURCES:
         known = ", ".join(SOURCES)
         raise InvalidCall(f"there is no source {source!r}{suggestion(source, SOURCES)}; these are: {known}")
-    place = os.path.realpath(os.fspath(path))
+    given = os.fspath(path)
+    if _URI.match(given) and not os.path.exists(given):
+        raise InvalidCall(f"{mask_secrets(given)} is no path, and files are what is read: {way_from(source)}")
+    place = os.path.realpath(given)
     if not os.path.exists(place):
         raise NothingThere(f"{os.fspath(path)} does not exist")
     report = Report(source, os.fspath(path), dry_run)

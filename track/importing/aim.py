@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from track.errors import InvalidEvent, MissingExtra, NothingThere
 from track.importing.files import Folder
 from track.importing.media import counted
 from track.importing.report import Report
-from track.importing.runs import Run, Taking
+from track.importing.runs import UNREADABLE, Run, Taking
 from track.plain import to_plain
 from track.structure import Status
 
@@ -44,12 +45,32 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         raise NothingThere(f"{path} has no folder .aim")
     with tempfile.TemporaryDirectory(prefix="track-aim-") as copy:
         _copy(Folder(own, report), os.path.join(copy, ".aim"))
-        repo = Repo(copy)
-        repo._recreate_index()
+        with _damage():
+            repo = Repo(copy)
+            repo._recreate_index()
+            digests = repo.list_all_runs()
         root = os.path.basename(os.path.dirname(own))
-        for _, digest in sorted((_created(repo, digest), digest) for digest in repo.list_all_runs()):
-            yield _run(repo, digest, root)
-        repo.close()
+        found = []
+        for digest in digests:
+            try:
+                with _damage():
+                    found.append(_run(repo, digest, root))
+            except UNREADABLE as error:
+                report.damage("a run cannot be read", f"{digest}: {error}")
+        yield from sorted(found, key=lambda run: (run.created, run.key))
+        with suppress(*UNREADABLE), _damage():
+            repo.close()
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Say what its package raises, and its databases, in a way that is expected of a reader."""
+    try:
+        yield
+    except UNREADABLE:
+        raise
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _copy(folder: Folder, target: str) -> None:
@@ -62,12 +83,6 @@ def _copy(folder: Folder, target: str) -> None:
         os.makedirs(os.path.join(target, below), exist_ok=True)
 
 
-def _created(repo: Any, digest: str) -> float:
-    from aim import Run as AimRun
-
-    return float(AimRun(digest, repo=repo, read_only=True).creation_time)
-
-
 def _run(repo: Any, digest: str, root: str) -> Run:
     from aim import Run as AimRun
 
@@ -75,6 +90,10 @@ def _run(repo: Any, digest: str, root: str) -> Run:
     project = run.experiment if run.experiment and run.experiment != "default" else root
 
     def read(taking: Taking) -> None:
+        with _damage():
+            tell(taking)
+
+    def tell(taking: Taking) -> None:
         try:
             found = to_plain(run[...])
         except KeyError:

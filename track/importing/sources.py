@@ -20,7 +20,25 @@ SOURCES = {
     "csv": "a file of comma-separated values: run, step, time, and a column a metric",
 }
 """The sources, each with what its path is."""
+_COPIED = (
+    "from a server, export-all and import-all of the package mlflow-export-import copy the runs to one of yours "
+    "with --backend-store-uri sqlite:///mlflow.db"
+)
+_ELSEWHERE = {
+    "wandb": "the folder wandb of where a run was has all of it, whether or not it was sent; of others "
+    "wandb.Api().run(...).scan_history() gives the rows, for a table that track import csv takes",
+    "mlflow": f"give the path of its database, mlflow.db; {_COPIED}",
+    "mlruns": f"give the path of its folder, mlruns; {_COPIED}",
+    "aim": "give the folder that has .aim, on the machine of its server",
+    "sacred": "give the folder of a FileStorageObserver; runs of a MongoObserver are not read: their points are in its "
+    "collection metrics, for a table that track import csv takes",
+}
 _MODULES = {"csv": "table", "tensorboard": "tfevents"}
+
+
+def way_from(source: str) -> str:
+    """Return what to do about runs of a source that are on a server."""
+    return _ELSEWHERE.get(source, f"give {SOURCES[source]}")
 
 
 def runs_of(source: str, path: str, report: Report) -> Iterator[Run]:

@@ -14,16 +14,19 @@ from track.importing.words import time_of
 
 _SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _NO_END = "trackio does not store how a run ended: it counts as completed"
+_PARQUET = ".parquet"
 _ROW = ("timestamp", "step", "metrics")
 
 
 def runs(path: str, report: Report) -> Iterator[Run]:
-    """Yield the runs of a database, or of each in a folder."""
-    if os.path.isdir(path):
-        folder = Folder(path, report)
-        for name in [one.name for one in folder.entries() if one.name.endswith(".parquet")]:
-            if not folder.has(f"{name.removesuffix('.parquet')}.db"):
-                report.leave("file", "is Parquet: let trackio make a database of it", name)
+    """Yield the runs of a database, or of each in a folder; of Parquet where a project has none."""
+    if os.path.isdir(path) or path.endswith(_PARQUET):
+        from track.importing.tables import projects
+
+        for database, folder, project in projects(path, report):
+            yield from _runs(database, folder, project, report)
+        if not os.path.isdir(path):
+            return
     needed = ("timestamp", "run_name", "step", "metrics")
     for database, folder, name in databases(path, report, "trackio", (".db",), metrics=needed):
         yield from _runs(database, folder, name.removesuffix(".db"), report)

@@ -9,6 +9,7 @@ from typing import Any
 
 from track.errors import InvalidEvent
 from track.media.content import Content, check_size, is_made_by, refuse
+from track.media.sketch import sketch_of
 
 _THUMB = 320
 _LARGEST_SVG = 2 * 1024 * 1024
@@ -19,14 +20,19 @@ _WAY_OUT = (
 
 
 def figure_content(name: str, figure: Any) -> Content:
-    """Return what is stored of a figure: SVG and a small PNG, or the JSON of plotly; InvalidEvent where it is none."""
+    """Return what is stored of a figure: SVG and a small PNG, or the JSON of plotly and a sketch of it.
+
+    InvalidEvent where it is none.
+    """
     what = f"figure {name!r}"
     if isinstance(figure, types.ModuleType) and hasattr(figure, "gcf"):
         figure = figure.gcf()
     try:
         if is_made_by(figure, "plotly"):
             data = check_size(what, figure.to_json().encode())
-            return Content("figure", data, "application/vnd.plotly.v1+json")
+            drawn = sketch_of(data)
+            thumb = None if drawn is None else Content("figure", drawn, "image/svg+xml")
+            return Content("figure", data, "application/vnd.plotly.v1+json", thumb=thumb)
         if is_made_by(figure, "matplotlib", "seaborn"):
             # Of axes, and of a grid of them, too.
             return _drawn(what, figure if hasattr(figure, "savefig") else figure.figure)

@@ -10,6 +10,7 @@ from track.errors import InvalidEvent
 from track.media.arrays import as_array, flattened, numpy_or_none, shape_of
 from track.media.content import Content, check_size, is_made_by, is_path, read_path, refuse
 from track.media.png import encode_png
+from track.shown import shown
 
 _CHANNELS = (1, 2, 3, 4)
 _LARGEST = 50_000_000
@@ -24,7 +25,7 @@ _MAGIC = (
     (b"GIF89a", "image/gif"),
 )
 # As they are, but for these, a PNG has all modes of Pillow.
-_KEPT = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"}
+_KEPT = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 
 
 def image_content(name: str, image: Any) -> tuple[Content, bool]:
@@ -37,8 +38,9 @@ def image_content(name: str, image: Any) -> tuple[Content, bool]:
         return _encoded(what, read_path(what, image)), False
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _encoded(what, check_size(what, bytes(image))), False
-    if is_made_by(image, "PIL"):
-        return _of_pillow(image), False
+    # One of floats is an array of floats.
+    if is_made_by(image, "PIL") and (image.mode != "F" or numpy_or_none() is None):
+        return _of_pillow(what, image), False
     if is_made_by(image, "matplotlib", "plotly"):
         raise refuse(what, image, f"trial.log_figure({name!r}, figure) is for figures")
     array = as_array(image)
@@ -65,11 +67,14 @@ def _encoded(what: str, data: bytes) -> Content:
     return Content("image", data, kind)
 
 
-def _of_pillow(image: Any) -> Content:
-    if image.mode not in _KEPT:
-        image = image.convert("RGB")
+def _of_pillow(what: str, image: Any) -> Content:
     made = io.BytesIO()
-    image.save(made, "PNG", compress_level=1)
+    try:
+        if image.mode not in _KEPT:
+            image = image.convert("I;16" if image.mode == "I" else "RGB")
+        image.save(made, "PNG", compress_level=1)
+    except (ValueError, OSError) as error:
+        raise InvalidEvent(f"{what}: of {shown(image, 100)} no PNG can be made: {error}") from error
     return Content("image", made.getvalue(), "image/png", {"width": image.width, "height": image.height})
 
 
@@ -84,7 +89,8 @@ def _of_array(what: str, array: Any, is_first: bool) -> tuple[Content, bool]:
     if is_first and len(shape) == 3 and shape[0] in _CHANNELS:
         array, shape = _channels_last(array), (*shape[1:], shape[0])
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in _CHANNELS) or 0 in shape:
-        raise refuse(what, array, _WAY_OUT)
+        is_turned = len(shape) == 3 and shape[0] in _CHANNELS and 0 not in shape
+        raise refuse(what, array, "of CxHxW give image.transpose(1, 2, 0)" if is_turned else _WAY_OUT)
     height, width, channels = (*shape, 1)[:3]
     if height * width > _LARGEST:
         raise refuse(what, array, f"an image has at most {_LARGEST:,} pixels: trial.log_file stores what is larger")

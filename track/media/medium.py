@@ -283,15 +283,17 @@ def _figure_of(medium: Medium) -> str:
 def _inner(medium: Medium) -> str:
     if medium.type in _IMAGES:
         # As an image no script in an SVG runs.
-        return f'<img style="max-width:320px" src="{_address(medium)}">'
+        return f'<img style="max-width:320px" src="{_address(medium.type, medium.artifact)}">'
+    if medium.thumb is not None:
+        return f'<img style="max-width:480px" src="{_address("image/svg+xml", medium.thumb)}">'
     if medium.kind == "histogram":
         return _bars(medium.histogram)
     if medium.kind == "table":
         return _table(medium)
     if medium.kind == "audio":
-        return f'<audio controls src="{_address(medium)}"></audio>'
+        return f'<audio controls src="{_address(medium.type, medium.artifact)}"></audio>'
     if medium.kind == "video":
-        return f'<video controls style="max-width:320px" src="{_address(medium)}"></video>'
+        return f'<video controls style="max-width:320px" src="{_address(medium.type, medium.artifact)}"></video>'
     if medium.kind == "html":
         page = html.escape(medium.text, quote=True)
         return f'<iframe sandbox="" style="width:480px;height:320px;border:1px solid #8888" srcdoc="{page}"></iframe>'
@@ -301,8 +303,8 @@ def _inner(medium: Medium) -> str:
     return f"<pre>{html.escape(medium.type)}, {medium.size or 0:,} bytes</pre>"
 
 
-def _address(medium: Medium) -> str:
-    return f"data:{html.escape(medium.type, quote=True)};base64,{base64.b64encode(medium.read_bytes()).decode()}"
+def _address(kind: str, content: Artifact) -> str:
+    return f"data:{html.escape(kind, quote=True)};base64,{base64.b64encode(content.read_bytes()).decode()}"
 
 
 def _bars(found: Histogram) -> str:
@@ -320,8 +322,6 @@ def _bars(found: Histogram) -> str:
 def _table(medium: Medium) -> str:
     columns, rows, left = medium.first_rows(_ROWS)
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     more = f"<p>{left:,} more rows</p>" if left else ""
     return f"<table><tr>{head}</tr>{body}</table>{more}"

@@ -10,11 +10,13 @@ from typing import Any
 from track.errors import InvalidEvent
 from track.media.arrays import as_array, numpy_or_none, shape_of
 from track.media.content import Content, check_size, is_path, read_path, refuse
+from track.plain import to_number
 
 _MOST = 20_000_000
+_CHANNELS = 32
 _AUDIO = (
-    "a sound is an array of samples (N, or NxC; int16, or floats of -1 to 1) with rate=44100, the path of a file, or "
-    "its bytes: WAV, MP3, OGG or FLAC"
+    "a sound is an array of samples (N, NxC or CxN; int16, or floats of -1 to 1) with rate=44100, the path of a file, "
+    "or its bytes: WAV, MP3, OGG or FLAC"
 )
 _VIDEO = "a video is the path of a file, or its bytes: MP4, WebM or GIF"
 
@@ -30,9 +32,14 @@ def audio_content(name: str, samples: Any, rate: int | None) -> Content:
         return Content("audio", data, kind)
     array = as_array(samples)
     shape = () if array is None else shape_of(array)
-    if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[1] > 32):
+    if len(shape) == 2 and shape[0] <= _CHANNELS < shape[1]:
+        # As torchaudio and librosa have them.
+        array = array.T if hasattr(array, "T") else [list(sample) for sample in zip(*array, strict=True)]
+        shape = shape[::-1]
+    if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[1] > _CHANNELS):
         raise refuse(what, samples if array is None else array, _AUDIO)
-    if rate is None or isinstance(rate, bool) or not 0 < int(rate) < 2**31:
+    number = None if isinstance(rate, bool) else to_number(rate)
+    if number is None or not 1 <= number < 2**31:
         raise InvalidEvent(f"{what}: samples need their rate, in samples a second, as in rate=44100")
     channels = shape[1] if len(shape) == 2 else 1
     if shape[0] * channels > _MOST:
@@ -44,9 +51,9 @@ def audio_content(name: str, samples: Any, rate: int | None) -> Content:
     with wave.open(made, "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(2)
-        file.setframerate(int(rate))
+        file.setframerate(int(number))
         file.writeframes(_int16(what, array))
-    facts = {"rate": int(rate), "seconds": round(shape[0] / int(rate), 3)}
+    facts = {"rate": int(number), "seconds": round(shape[0] / int(number), 3)}
     return Content("audio", made.getvalue(), "audio/wav", facts)
 
 

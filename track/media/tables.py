@@ -109,10 +109,12 @@ def _first_of_parquet(data: bytes, most: int, wide: int) -> tuple[list[str], Row
             unpacked += _unpacked(file.metadata.row_group(group))
             if unpacked > _UNPACKED:
                 size, limit = unpacked >> 20, _UNPACKED >> 20
-                raise ValueError(f"its first rows are {size:,} MiB, more than the {limit} that are unpacked to be shown")
+                raise ValueError(
+                    f"its first rows are {size:,} MiB, more than the {limit} that are unpacked to be shown"
+                )
             for batch in file.iter_batches(most, [group], names, use_threads=False):
-                for column, found in zip(batch.columns, cells, strict=True):
-                    found += _listed_column(column[: most - seen])
+                for column, kept in zip(batch.columns, cells, strict=True):
+                    kept.extend(_listed_column(column[: most - seen]))
                 seen += min(len(batch), most - seen)
                 if seen >= most:
                     break

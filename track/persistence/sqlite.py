@@ -81,6 +81,9 @@ class SqliteDriver(Driver):
         """Return whether the file that was opened still has its name: nobody removed or replaced it."""
         return self._copy is not None or _number_of(self.path) == self._opened_file
 
+    def is_there(self) -> bool:
+        return os.path.lexists(self.path)
+
     def home(self, connection: Any) -> str:
         return os.path.realpath(self.path)
 

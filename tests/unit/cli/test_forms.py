@@ -230,10 +230,11 @@ def test_lists_are_lines_and_columns_too(name: str, uri: str, capsys: pytest.Cap
     assert all(len(row) == len(names) for row in rows)
 
 
+@pytest.mark.parametrize("scheme", ["file", "sqlite"])
 @pytest.mark.parametrize("name", [name for name, (words, _) in {**CALLS, **SERVING}.items() if "URI" in words])
-def test_a_store_that_is_not_there_is_three(name: str, uri: str, tmp_path: Path, capsys: Any) -> None:
+def test_a_store_that_is_not_there_is_three(name: str, scheme: str, uri: str, tmp_path: Path, capsys: Any) -> None:
     """Whatever is asked of a store that cannot be reached ends with 3, and a sentence, and makes none."""
-    words = _words({**CALLS, **SERVING}[name][0], f"file:{tmp_path}/none.json")
+    words = _words({**CALLS, **SERVING}[name][0], f"{scheme}:{tmp_path}/none/runs")
     if name == "serve":
         pytest.skip("it makes the store that it serves")
 
@@ -243,7 +244,7 @@ def test_a_store_that_is_not_there_is_three(name: str, uri: str, tmp_path: Path,
     findings = json.loads(said.out)["findings"] if name == "doctor" else []
     assert code == 3
     assert "there is no store" in (findings[-1]["text"] if findings else said.err)
-    assert not Path("none.json").exists()
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("name", ASKING)

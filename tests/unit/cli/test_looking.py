@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,16 @@ def test_trial_that_is_not_there(uri: str, capsys: pytest.CaptureFixture[str]) -
     """It is one sentence and the exit code of nothing found; too few or many words are wrong usage."""
     assert main(["show", uri, "god"]) == 1
     assert "did you mean 'good'?" in capsys.readouterr().err
+    client = TrackClient(uri)
+    for lr in (1.0, 2.0):
+        with client.new_trial(name="twin", parameters={"lr": lr}) as trial:
+            pass
+    client.protocol.close()
+    assert main(["show", uri, "twin"]) == 2
+    (last,) = re.findall(r"[0-9a-f]+(?= .twin/0, completed.\. Say which)", capsys.readouterr().err)
+    assert len(last) < 12
+    assert main(["show", uri, last, "--json"]) == 0
+    assert _json(capsys)["trial"]["uid"] == trial.trial.uid
     assert main(["show", uri]) == 2
     assert main(["show", uri, "good", "bad"]) == 2
     assert main(["compare", uri, "good"]) == 2

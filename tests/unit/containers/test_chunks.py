@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from track.briefs import brief_of
@@ -47,7 +47,6 @@ def _moved(file: ChunkFile, series: Series) -> Series:
     return series
 
 
-@settings(deadline=None)
 @given(points=some.lists(some.tuples(_STEPS, _NUMBERS, some.floats(0, 2e9)), min_size=1), stepped=some.booleans())
 def test_a_chunk_gives_back_what_was_put_into_it(
     tmp_path_factory: pytest.TempPathFactory, points: list[Any], stepped: bool
@@ -94,7 +93,6 @@ def test_steps_that_do_not_rise_are_told(tmp_path: Path, steps: list[Any]) -> No
     assert not _written(_file(tmp_path), steps, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]).head().rises
 
 
-@settings(deadline=None)
 @given(values=some.lists(_NUMBERS, min_size=1, max_size=40), stepped=some.booleans())
 def test_what_chunks_come_to_is_what_points_come_to(
     tmp_path_factory: pytest.TempPathFactory, values: list[Any], stepped: bool
@@ -149,7 +147,6 @@ def test_a_part_reads_its_chunks_only(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(read) < 4
 
 
-@settings(deadline=None)
 @given(strides=some.lists(some.sampled_from([1, 1, 1, 5]), min_size=1, max_size=40), kept=some.integers(0, 3))
 def test_arrays_of_chunks_are_those_of_the_points(
     tmp_path_factory: pytest.TempPathFactory, strides: list[int], kept: int

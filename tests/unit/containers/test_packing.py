@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from track.containers.packing import FEW, MOST, Chunk, joined, pack, pack_few, unpack
@@ -27,7 +27,6 @@ def _through(chunk: Chunk) -> list[Chunk]:
     return [unpack(body, times) for _, body, times in pack(chunk)]
 
 
-@settings(deadline=None)
 @given(POINTS, st.integers(0, 2**40))
 def test_few_points_come_back_exactly(points: list[tuple[Any, Any, float]], first: int) -> None:
     """Points that are stored as lists are what they are as columns; what lists cannot say is not stored so."""
@@ -51,7 +50,6 @@ def _shown(points: Any) -> list[str]:
     return [repr(point) for point in points]
 
 
-@settings(deadline=None)
 @given(POINTS, st.integers(0, 2**40), st.integers(1, 5))
 def test_points_come_back_exactly(points: list[tuple[Any, Any, float]], first: int, stride: int) -> None:
     """Steps, values and times of any kind are what they were, and so are the numbers."""
@@ -61,7 +59,6 @@ def test_points_come_back_exactly(points: list[tuple[Any, Any, float]], first: i
     assert (chunk.first, chunk.end, len(chunk)) == (first, first + stride * (len(points) - 1) + 1, len(points))
 
 
-@settings(deadline=None)
 @given(st.lists(POINTS, min_size=1, max_size=4), st.integers(0, 100), st.integers(0, 100))
 def test_joined_and_cut_chunks_are_the_points_between(
     parts: list[list[tuple[Any, Any, float]]], first: int, end: int
@@ -82,7 +79,6 @@ def test_joined_and_cut_chunks_are_the_points_between(
     assert _shown(again.between(first, end).points()) == _shown(wanted)
 
 
-@settings(deadline=None)
 @given(st.lists(POINTS, min_size=1, max_size=3))
 def test_flags_are_true(parts: list[list[tuple[Any, Any, float]]]) -> None:
     """What is said to be in order is: times that never fall, steps that rise."""

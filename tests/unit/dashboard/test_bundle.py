@@ -104,8 +104,8 @@ def test_document_allows_its_own_scripts_and_styles_alone() -> None:
         sums = [base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in bodies]
         assert parts[directive].split() == [f"'sha256-{one}'" for one in sums]
     assert parts["default-src"] == "'none'"
-    assert set(parts) == {"default-src", "script-src", "style-src", "img-src", "base-uri", "form-action"}
-    assert parts["img-src"] == "blob: data:"
+    assert set(parts) == {"default-src", "script-src", "style-src", "img-src", "media-src", "base-uri", "form-action"}
+    assert (parts["img-src"], parts["media-src"]) == ("blob: data:", "data:")
     assert not re.findall(r"(?:src|href)=\"(?!data:)", re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL))
     assert "fetch(" not in html
 

@@ -50,6 +50,27 @@ def test_what_is_looked_at_is_in_the_file(tmp_path: Path) -> None:
     assert "images" not in made.note
 
 
+def test_small_sounds_and_videos_are_in_the_file(tmp_path: Path) -> None:
+    """With the type that their bytes are of; a large one is not, and takes no room from the others."""
+    client = TrackClient(f"file://{tmp_path}/runs.json")
+    video = bytes(4) + b"ftyp" + bytes(100)
+    with client.new_trial(parameters={}) as trial:
+        trial.log_audio("voice", [0.0, 1.0], rate=2)
+        trial.log_video("moving", video)
+        trial.log_video("long", video + bytes(3_000_000))
+        for step in range(10):
+            trial.log_image("sample", _noise(50_000 + step), step=step)
+
+    made, (media,) = _written(client)
+
+    by_name = {one["name"]: one for one in media}
+    assert by_name["voice"]["src"].startswith("data:audio/wav;base64,UklGR")
+    assert by_name["moving"]["src"] == f"data:video/mp4;base64,{base64.b64encode(video).decode()}"
+    assert "src" not in by_name["long"]
+    assert len([one for one in media if one["name"] == "sample" and "src" in one]) == 10
+    assert "12 of 13" in made.note
+
+
 def test_media_are_thinned_evenly_until_they_fit(tmp_path: Path) -> None:
     """The file keeps its limit, first and last of each name are there, and it is said how many of how many are."""
     client = TrackClient(f"file://{tmp_path}/runs.json")

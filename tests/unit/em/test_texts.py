@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.children import python
@@ -26,7 +26,6 @@ DATA = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(DATA)
 def test_any_yaml_reader_agrees(value: Any) -> None:
     """PyYAML's safe loader and our own reader return what was written, whatever it is."""
@@ -36,7 +35,6 @@ def test_any_yaml_reader_agrees(value: Any) -> None:
     assert repr(parse(text)) == repr(value)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(TEXT, DATA, max_size=5))
 def test_mapping_in_a_file(tmp_path_factory: pytest.TempPathFactory, mapping: dict[str, Any]) -> None:
     """A mapping is one line a key, and comes back by either reader."""

@@ -82,6 +82,15 @@ def test_both_forms_of_a_program(call: str) -> None:
     assert load_param("runs/x")["a"] == "Bye"
 
 
+def test_defaults_of_any_class_as_the_example_writes_them() -> None:
+    """The example calls it ``to_yaml``."""
+    AnExperiment().to_yaml("named")
+    AnExperiment().to_defaults("root")
+
+    assert os.listdir("named") == ["defaults.yml"]
+    assert load_param("named", "defaults.yml")["a"] == load_param("root", "defaults.yml")["a"] == "Hello"
+
+
 def test_defaults_of_any_class() -> None:
     """Any class of experiments can write its defaults."""
     AnExperiment().to_defaults("root")

@@ -222,7 +222,7 @@ def test_two_processes_agree_on_the_least(tmp_path: Path, monkeypatch: pytest.Mo
     assert one.messages == other.messages
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES, VALUES, st.sampled_from(["min", "max"]))
 def test_store_decides_as_memory_does(new: Any, stored: Any, keep: str) -> None:
     """The query by which a store decides holds where `is_kept` says so."""

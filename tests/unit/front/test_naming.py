@@ -141,6 +141,18 @@ def test_nan_never_wins_and_the_earliest_of_equals_does() -> None:
         trials[3:].best("loss")
 
 
+def test_best_counts_whoever_has_a_value(uri: str) -> None:
+    """A run that broke off is the best where its loss is least; who wants the best of those that completed asks so."""
+    protocol = TrackClient(uri).protocol
+    for name, loss, status in (("good", 0.05, "completed"), ("cut", 0.01, "broken")):
+        trial = protocol.new_trial(Trial(f"{name}00", name=name, project_id="digits"))
+        protocol.log_trial_metrics(trial, loss=loss)
+        protocol.set_trial_status(trial, status)
+
+    assert fetch(uri, "@best:loss")[0].name == "cut"
+    assert track.best(uri, "loss", query={"status": "completed"}).name == "good"
+
+
 @pytest.mark.parametrize(
     ("metric", "message"), [("los", "no trial has the metric 'los'; did you mean 'loss'"), ("x", "there are: acc, los")]
 )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import shutil
 import sqlite3
 import tracemalloc
 from collections.abc import Callable
@@ -13,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.importing import written
+from tests.unit.importing.damage import cut, damaged, flip
 from track.cli import main
 from track.errors import NothingThere
 from track.importing import import_runs
@@ -72,35 +71,11 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     return request.param, tmp_path / "made"
 
 
-def _damaged(folder: Path, change: Callable[[random.Random, bytearray], None], times: int) -> Any:
-    """Yield copies of a folder in which one of the files is other than it was."""
-    chance = random.Random(0)
-    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
-    for number in range(times):
-        copy = folder.with_name(f"copy{number}")
-        shutil.copytree(folder, copy)
-        path = copy / chance.choice(files)
-        content = bytearray(path.read_bytes())
-        change(chance, content)
-        path.write_bytes(content)
-        yield copy
-        shutil.rmtree(copy)
-
-
-def _flip(chance: random.Random, content: bytearray) -> None:
-    for _ in range(chance.choice((1, 1, 1, 8))):
-        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-
-
-def _cut(chance: random.Random, content: bytearray) -> None:
-    del content[chance.randrange(len(content)) :]
-
-
 def test_bits_that_are_flipped_end_in_the_report(made: tuple[str, Path]) -> None:
     """Whatever is changed: what cannot be read is counted."""
     source, folder = made
 
-    reports = [_read(source, copy) for copy in _damaged(folder, _flip, FLIPS)]
+    reports = [_read(source, copy) for copy in damaged(folder, flip, FLIPS)]
 
     assert len(reports) == FLIPS
 
@@ -109,7 +84,7 @@ def test_files_that_are_cut_off_end_in_the_report(made: tuple[str, Path]) -> Non
     """As a killed program, or a copy that was broken off, leaves them."""
     source, folder = made
 
-    reports = [_read(source, copy) for copy in _damaged(folder, _cut, CUTS)]
+    reports = [_read(source, copy) for copy in damaged(folder, cut, CUTS)]
 
     assert len(reports) == CUTS
 
@@ -119,7 +94,7 @@ def test_a_flipped_bit_is_never_another_number(source: str, tmp_path: Path) -> N
     """Where there are checksums, a point is right or not there."""
     SOURCES[source](tmp_path / "made")
 
-    for copy in _damaged(tmp_path / "made", _flip, FLIPS):
+    for copy in damaged(tmp_path / "made", flip, FLIPS):
         protocol = EphemeralProtocol("ephemeral:")
         try:
             import_runs(source, copy, protocol)
@@ -135,7 +110,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=".")
 POINTS = st.lists(st.tuples(st.integers(0, 50), st.dictionaries(NAMES, NUMBERS, max_size=4)), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(rows=POINTS)
 def test_any_rows_of_wandb_come_back(rows: list[tuple[int, dict[str, Any]]], tmp_path: Path) -> None:
     """Whatever a metric is called, and whatever number it was: the same number, of the same type, at its step."""

@@ -15,7 +15,7 @@ import track
 from tests.unit.importing import written
 from track.cli import main
 from track.errors import InvalidCall, NothingThere
-from track.importing import import_runs
+from track.importing import SOURCES, import_runs
 from track.persistence import get_protocol
 from track.persistence.ephemeral import EphemeralProtocol
 
@@ -192,6 +192,13 @@ def test_what_is_no_source_is_said(tmp_path: Path) -> None:
         import_runs("csv", tmp_path / "none.csv", "ephemeral:")
     with pytest.raises(NothingThere, match="no run of tensorboard"):
         import_runs("tensorboard", tmp_path, "ephemeral:")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_server_is_no_source(source: str) -> None:
+    """One error says so, and what to do; without the password."""
+    with pytest.raises(InvalidCall, match=r"https://\*\*\*@host/x is no path, and files are what is read: \w"):
+        import_runs(source, "https://me:secret@host/x", "ephemeral:")
 
 
 def test_a_store_of_an_open_client_stays_open(source: Path) -> None:

@@ -292,6 +292,22 @@ def test_a_sound_is_a_wav(trial: TrialLogger) -> None:
     assert voice.facts == {"rate": 4, "seconds": 1.0}
 
 
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_a_sound_has_its_channels_first_or_last(trial: TrialLogger, is_plain: bool) -> None:
+    """A waveform as torchaudio returns it, a row a channel, is the sound that its transpose is."""
+    import wave
+
+    left, right = [0.0, 1.0] * 40, [-1.0, 0.5] * 40
+    rows: Any = [left, right]
+    trial.log_audio("first", rows if is_plain else pytest.importorskip("numpy").array(rows), rate=8)
+    trial.log_audio("last", list(map(list, zip(left, right, strict=True))), rate=8)
+
+    first, last = trial.media("first")[0], trial.media("last")[0]
+    with wave.open(io.BytesIO(first.read_bytes())) as file:
+        assert (file.getnchannels(), file.getnframes()) == (2, 80)
+    assert (first.read_bytes(), first.facts) == (last.read_bytes(), last.facts)
+
+
 def test_another_name_is_suggested(trial: TrialLogger) -> None:
     """A name that no medium has is an error that says which is near; of a trial without media there is none."""
     assert trial.media("sample") == []

@@ -44,7 +44,9 @@ def test_first_rows_are_those_of_all() -> None:
 
 def test_one_long_text_is_unpacked_once() -> None:
     """A thousand bytes may be thirty gigabytes of texts that are all one: it is one object in all rows shown."""
-    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1000, pyarrow.int32()), pyarrow.array(["x" * 10**6]))
+    texts = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 1000, pyarrow.int32()), pyarrow.array(["x" * 10**6])
+    )
 
     _, rows, left = first_rows(_parquet(pyarrow.table({"a": texts})), PARQUET, 200, 60)
 

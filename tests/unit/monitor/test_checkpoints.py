@@ -350,7 +350,7 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(state=STATES)
 def test_a_state_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, state: Any) -> None:
     """Numbers, texts, bytes, arrays, and what holds them, are of the same type and value."""

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from track.aggregators.aggregator import TimeSeriesAggregator
@@ -133,7 +133,6 @@ def _listed(seen: Seen, name: str | None) -> Curve | None:
 
 @pytest.mark.parametrize("engine", [arrays, plain])
 @pytest.mark.parametrize("x", ["step", "offset", "relative", "time", "wall"])
-@settings(deadline=None)
 @given(
     metric=metrics(),
     buckets=st.integers(1, 9),

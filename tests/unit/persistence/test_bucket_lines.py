@@ -120,7 +120,7 @@ def test_what_is_kept_is_void_once_something_is_logged(change: dict[str, Any], s
     assert _same(after, Protocol.fetch_buckets(store, [trial.uid], "loss", 5, smoothing=smoothing))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     points=st.lists(
         st.tuples(

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.servers.track import serving
@@ -78,7 +78,6 @@ def asked(question: Question, trials: Sequence[Logged], engine: ModuleType = arr
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("x", AXES)
-@settings(deadline=None)
 @given(
     trials=st.lists(logged(), max_size=3),
     buckets=st.integers(1, 9),
@@ -116,7 +115,6 @@ def test_buckets_are_what_the_points_say(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(deadline=None)
 @given(
     values=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=30),
     weight=st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([5e-324, 1 - 2**-53])),
@@ -171,7 +169,6 @@ def test_points_that_are_too_many_to_keep_are_read_again(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(deadline=None)
 @given(trials=st.lists(logged(size=9), max_size=3), buckets=st.integers(1, 5))
 def test_buckets_travel_as_they_are(engine: ModuleType, trials: list[Logged], buckets: int) -> None:
     """Bytes give the same planes, with their types, in fewer bytes where nothing is counted."""

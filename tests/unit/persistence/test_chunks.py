@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from track.aggregators.aggregator import MinAggregator, StatAggregator
@@ -41,7 +41,6 @@ def _events(steps: range, name: str = "loss") -> list[MetricsLogged]:
 # rows
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 3_000) | st.integers(1, 20), max_size=60))
 def test_rows_that_are_small_become_larger_ones(sizes: list[int]) -> None:
     """Whatever the batches, what is to be one row is the end of what is stored, few rows are small, none too large."""

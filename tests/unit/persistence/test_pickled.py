@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from track import TrackClient, fetch
@@ -79,7 +79,6 @@ def test_few_bytes_do_not_take_all_memory() -> None:
     assert load_plain_pickle(b"\x80\x04Nr\xff\xff\xff\xff.") is None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 200), st.binary(min_size=1, max_size=3))
 def test_any_bytes_are_plain_data_or_refused(start: bytes, place: int, change: bytes) -> None:
     """Random bytes, and a store with a few bytes changed, are read as plain data or refused in our words."""

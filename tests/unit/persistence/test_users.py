@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.children import ended, start_python
@@ -377,7 +377,6 @@ def test_place_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
         Users(tmp_path / "file" / "users.json").check("ann", "x")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(position=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
 def test_damaged_byte_lets_nobody_else_in(position: int, byte: int, cut: bool, tmp_path: Path) -> None:
     """Whatever happens to a byte of the file, a wrong password is refused and no other error is raised."""

@@ -217,7 +217,7 @@ def _number(handle: Any) -> int:
 def test_real_package_is_called_as_it_takes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, uses: list[int]
 ) -> None:
-    """Every name, argument and type is one of nvidia-ml-py's: only the driver's library is a stand-in, filled by C types."""
+    """Every name, argument and type is one of nvidia-ml-py's: only the driver's library is a stand-in."""
     pynvml: Any = pytest.importorskip("pynvml", reason="needs nvidia-ml-py: pip install nvidia-ml-py")
     monkeypatch.setattr(pynvml, "_LoadNvmlLibrary", lambda: None)
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer", _answer)

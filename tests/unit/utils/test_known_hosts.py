@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from track.errors import BackendUnavailable, UntrustedServer
@@ -139,7 +139,6 @@ def test_broken_file_is_one_clear_error(content: bytes, problem: str, path: Path
     assert path.read_bytes() == content
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(content=st.binary(max_size=200) | st.text("db:1 #\nsha256abf0", max_size=200).map(str.encode))
 def test_any_file_trusts_or_refuses(content: bytes, path: Path) -> None:
     """Whatever a file holds, another certificate than the kept one is refused, and nothing else is raised."""

@@ -53,6 +53,7 @@ class One extends Asked {
   inside(said, { one, file, address }) {
     const name = text(one.name);
     return one.type.startsWith("image/") ? html`<img src=${file} alt=${`${name}, step ${number(one.step)}`} loading="lazy" />`
+      : one.thumb ? html`<a href=${file} title="the whole figure, as JSON"><img src=${file.replace(one.digest, one.thumb)} alt=${`${name}, a sketch`} loading="lazy" /></a>`
       : one.kind === "audio" ? html`<audio key=${file} controls src=${file}></audio>`
       : one.kind === "video" ? html`<video key=${file} controls src=${file}></video>`
       : one.kind === "html" ? html`<iframe key=${file} sandbox="" title=${name} src=${address}></iframe>`

@@ -391,7 +391,7 @@ def _is_of_another_store(event: TrialCreated) -> bool:
 
 def _has_measured(event: TrialCreated) -> bool:
     """Return whether it says what was measured; what is empty and nothing by name, as None, says that falsely."""
-    return event.metrics != {} or event.chronos != {}
+    return bool(event.metrics != {} or event.chronos != {})
 
 
 def _is_simple(fields: Any) -> bool:

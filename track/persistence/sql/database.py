@@ -76,6 +76,10 @@ class Driver(Protocol):
         """Return whether the connection is still to what has the name now; one to a server is, or breaks."""
         return True
 
+    def is_there(self) -> bool:
+        """Return whether there is something to read; a server is, or the connection tells."""
+        return True
+
     def home(self, connection: Any) -> str:
         """Return what is another for a database that is a copy: where it is, or the number that the server gave it."""
 
@@ -210,6 +214,11 @@ class Database:
     def is_inside(self) -> bool:
         """Whether this thread is in the middle of a transaction."""
         return self._inside == threading.get_ident()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something to read: to connect may make it."""
+        return self.is_inside or self.driver.is_there()
 
     @property
     def is_connected(self) -> bool:

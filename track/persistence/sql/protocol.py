@@ -175,13 +175,13 @@ class SqlProtocol(EventProtocol):
     def identity(self) -> str:
         if self._identity:
             return self._identity
-        found = (self.database.reading(self._identities) or [""])[-1]
+        found = (self._known_identities() or [""])[-1]
         # What a transaction sees that has not ended may not come to be.
         self._identity = "" if self.database.is_inside else found
         return found
 
     def former_identities(self) -> list[str]:
-        return self.database.reading(self._identities)[:-1]
+        return self._known_identities()[:-1]
 
     def store_time(self) -> float | None:
         return self.database.clock.told()
@@ -189,7 +189,10 @@ class SqlProtocol(EventProtocol):
     def require_store(self, identity: str) -> None:
         # As it is now, in the transaction that stores: the tables may have been replaced.
         if identity:
-            require_one_of(self.database.reading(self._identities), identity, self.uri)
+            require_one_of(self._known_identities(), identity, self.uri)
+
+    def _known_identities(self) -> list[str]:
+        return self.database.reading(self._identities) if self.database.is_there else []
 
     def _identities(self) -> list[str]:
         """Return the ids of the store, its own last; none while nothing was written, since there are any."""
@@ -302,7 +305,9 @@ class SqlProtocol(EventProtocol):
         return is_utf8(value) and not self.database.driver.unstorable & set(value)
 
     def _read(self, question: Callable[[], Result], nothing: Result) -> Result:
-        """Return the answer to a question, or `nothing` where there are no tables: to read makes none."""
+        """Return the answer to a question, or `nothing` where there is no file, or no tables: to read makes none."""
+        if not self.database.is_there:
+            return nothing
         return self.database.reading(lambda: question() if self._has_tables() else nothing)
 
     def _asked(self, question: Callable[[], Result], nothing: Result) -> Result:
