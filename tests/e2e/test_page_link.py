@@ -193,7 +193,7 @@ def test_who_is_sent_the_link_sees_the_same(
     tab.mouse.move(0, 0)
     tab.wait_for_load_state("networkidle")
     tab.wait_for_function("() => [...document.querySelectorAll('[data-drawn]')].every((one) => one.dataset.done)")
-    seen = tab.evaluate(_SEEN)
+    seen = _settled(tab)
 
     again = visit(store).open(tab.url.partition("#")[2])
 
@@ -201,9 +201,18 @@ def test_who_is_sent_the_link_sees_the_same(
         assert _until(again, part, value) == value
 
 
+def _settled(tab: Any) -> dict[str, Any]:
+    """Return what is seen, once that stays so: charts are drawn again where their place has changed."""
+    before: dict[str, Any] = {}
+    while (found := tab.evaluate(_SEEN)) != before:
+        before = found
+        tab.wait_for_timeout(300)
+    return before
+
+
 def _until(tab: Any, part: str, value: Any) -> Any:
     """Return a part of what is seen, once it is that or stays another."""
-    for _ in range(40):
+    for _ in range(200):
         found = tab.evaluate(_SEEN)[part]
         if found == value:
             break
