@@ -22,6 +22,7 @@ __all__ = [
     "Status",
     "Trial",
     "TrialGroup",
+    "created_of",
     "get_current_project",
     "get_current_trial",
     "set_current_project",
