@@ -154,9 +154,6 @@ def is_not_deleted(trial: Trial) -> TrialDoesNotExist:
 
 def _listed(trials: list[Trial], everything: Iterable[Trial]) -> str:
     """Return what each may be called: of a long uid as much as no other of all trials has."""
-    # Only where a name fails.
-    from track.rows import short_uids
-
     short = {uid: uid if len(uid) <= _SHORT else one for uid, one in short_uids(one.uid for one in everything).items()}
     lines = [f"{short[trial.uid]} ({cut(trial.name or '-', 40)}/{trial.revision}, {trial.status})" for trial in trials]
     more = f" and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
@@ -235,3 +232,34 @@ def _named_owner(operator: str, operand: Any, names: Mapping[str, Any]) -> dict[
 
 def _place(protocol: Protocol) -> str:
     return mask_secrets(protocol.uri or repr(protocol))
+
+
+def short_uids(uids: Iterable[str]) -> dict[str, str]:
+    """Return the shortest name of each uid: the beginning that no other has, of four characters at least.
+
+    Where trials differ in their revision only, that comes after it.
+
+    Examples
+    --------
+    >>> short_uids(["3f2a91_0", "3f2a9c_0", "91bc00_0", "91bc00_1"])
+    {'3f2a91_0': '3f2a91', '3f2a9c_0': '3f2a9c', '91bc00_0': '91bc_0', '91bc00_1': '91bc_1'}
+    """
+    by_hash: dict[str, list[str]] = {}
+    for uid in uids:
+        by_hash.setdefault(uid.rpartition("_")[0], []).append(uid)
+    known = sorted(by_hash)
+    found = {}
+    for place, digest in enumerate(known):
+        others = [*known[max(0, place - 1) : place], *known[place + 1 : place + 2]]
+        beginning = digest[: max([_SHORTEST, *(_common(digest, other) + 1 for other in others)])]
+        for uid in by_hash[digest]:
+            is_alone = len(by_hash[digest]) == 1 and digest != ""
+            found[uid] = beginning if is_alone else f"{beginning}_{uid.rpartition('_')[2]}"
+    return found
+
+
+def _common(one: str, other: str) -> int:
+    return next(
+        (place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
+        min(len(one), len(other)),
+    )

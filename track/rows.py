@@ -18,7 +18,6 @@ FACTS = ("name", "revision", "status", "uid", "group", "project", "host", "error
 """What a column may be that is neither a parameter nor a metric; ``age`` and ``time`` are seconds."""
 SECTIONS = ("parameters", "metrics", "tags", "metadata")
 _PARTS = {"last": "last", "min": "least", "max": "greatest", "count": "count"}
-_SHORTEST = 4
 MISSING = object()
 
 
@@ -178,37 +177,6 @@ def make_rows(trials: Iterable[Trial], groups: Callable[[], Mapping[str, Any]], 
 
 def _name_of(uid: Any, names: Mapping[str, Any]) -> str | None:
     return None if uid is None else text_of(names.get(uid, uid))
-
-
-def short_uids(uids: Iterable[str]) -> dict[str, str]:
-    """Return the shortest name of each uid: the beginning that no other has, of four characters at least.
-
-    Where trials differ in their revision only, that comes after it.
-
-    Examples
-    --------
-    >>> short_uids(["3f2a91_0", "3f2a9c_0", "91bc00_0", "91bc00_1"])
-    {'3f2a91_0': '3f2a91', '3f2a9c_0': '3f2a9c', '91bc00_0': '91bc_0', '91bc00_1': '91bc_1'}
-    """
-    by_hash: dict[str, list[str]] = {}
-    for uid in uids:
-        by_hash.setdefault(uid.rpartition("_")[0], []).append(uid)
-    known = sorted(by_hash)
-    found = {}
-    for place, digest in enumerate(known):
-        others = [*known[max(0, place - 1) : place], *known[place + 1 : place + 2]]
-        beginning = digest[: max([_SHORTEST, *(_common(digest, other) + 1 for other in others)])]
-        for uid in by_hash[digest]:
-            is_alone = len(by_hash[digest]) == 1 and digest != ""
-            found[uid] = beginning if is_alone else f"{beginning}_{uid.rpartition('_')[2]}"
-    return found
-
-
-def _common(one: str, other: str) -> int:
-    return next(
-        (place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
-        min(len(one), len(other)),
-    )
 
 
 # what differs

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from track.rows import MISSING, Row, arranged, differing, short_uids
+from track.naming import short_uids
+from track.rows import MISSING, Row, arranged, differing
 from track.seeds import grouped, spread
 from track.structure import Status, Trial
 

@@ -14,10 +14,10 @@ from track.cli.grid import Column, cell, duration, painted, table, terminal_widt
 from track.cli.shell import on_store, say, say_json, take_forms, take_words, tell
 from track.cli.show import code_of
 from track.front import PEAK
-from track.naming import WAYS, named, owners_of
+from track.naming import WAYS, named, owners_of, short_uids
 from track.persistence.protocol import Protocol
 from track.reading import environment_in
-from track.rows import MISSING, Row, make_rows, measured, short_uids
+from track.rows import MISSING, Row, make_rows, measured
 
 _DESCRIPTION = """
 Compares trials: parameters, what their metrics come to, packages, code, where they ran. What is the same is left out.

@@ -25,10 +25,10 @@ from track.cli.shell import (
 )
 from track.errors import NotFound, suggestion
 from track.filters import Filter, known_columns, parse_filter
-from track.naming import owners_of, with_uids
+from track.naming import owners_of, short_uids, with_uids
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
-from track.rows import FACTS, MISSING, Row, arranged, differing, make_rows, measured, of_training, short_uids
+from track.rows import FACTS, MISSING, Row, arranged, differing, make_rows, measured, of_training
 from track.shown import clean, cut
 
 _DESCRIPTION = """
