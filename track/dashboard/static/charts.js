@@ -10,7 +10,7 @@ import { html, Painted } from "./view.js";
 const AXES = [["step", "step"], ["offset", "relative step"], ["relative", "part of the run"], ["time", "seconds since start"], ["wall", "clock"]];
 const BANDS = [["std", "± std"], ["stderr", "± stderr"], ["ci", "95 % interval"], ["range", "min–max"]];
 const MOST_CELLS = 1_000_000;
-const TALL = 240;
+const TALL = 240, NEAR = 200;
 const AGAIN = 4000;
 
 /** Which metrics have charts: those with more than a point. */
@@ -35,11 +35,11 @@ export class Chart extends Painted {
 
   componentDidMount() {
     this.plot = new Plot(this.place.current, { zoom: (zoom) => set({ zoom }, true), hover: this.props.hover });
-    this.watch = new IntersectionObserver((entries) => {
-      this.seen = entries[entries.length - 1].isIntersecting;
-      this.paint();
-    }, { rootMargin: "200px" });
+    const watched = (entries) => { this.seen = entries[entries.length - 1].isIntersecting; this.paint(); };
+    this.watch = new IntersectionObserver(watched, { rootMargin: `${NEAR}px` });
     this.watch.observe(this.place.current);
+    // What it shows is asked for before the rest of the page is drawn.
+    this.seen = this.place.current.getBoundingClientRect().top < innerHeight + NEAR;
     super.componentDidMount();
   }
 

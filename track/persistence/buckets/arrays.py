@@ -65,32 +65,32 @@ class Line:
         total = len(self.x) + sum(map(len, self.odd.values()))
         if self.low is None or edges[-1] < self.low or self.high < edges[0]:
             return total
-        offsets, counts = _shared_places(self.x, edges)
-        planes["count"][row] = counts
-        inside = int(offsets[-1] - offsets[0])
+        places = _shared_places(self.x, edges)
+        planes["count"][row] = places.counts
+        inside = places.inside
         if inside:
-            self._fill_numbers(offsets, counts > 0, {name: planes[name][row] for name in NUMBERS})
+            self._fill_numbers(places, {name: planes[name][row] for name in NUMBERS})
         for name, places in self.odd.items():
             found = grid_places(places, edges)
             planes[name][row] = numpy.diff(found)
             inside += int(found[-1] - found[0])
         return total - inside
 
-    def _fill_numbers(self, offsets: Any, some: Any, row: dict[str, Any]) -> None:
-        firsts, ends = offsets[:-1][some], offsets[1:][some]
+    def _fill_numbers(self, places: _Places, row: dict[str, Any]) -> None:
+        firsts, ends, some = places.firsts, places.ends, places.some
         counts = ends - firsts
         if self.pyramid is not None and ends[-1] - firsts[0] > _FEW * len(counts):
             least, greatest, sums = self.pyramid.numbers(self.values, firsts, ends)
             means = sums / counts
         else:
             values = self.values[firsts[0] : ends[-1]]
-            places = firsts - firsts[0]
-            least, greatest = numpy.minimum.reduceat(values, places), numpy.maximum.reduceat(values, places)
-            means = _means(values, places, counts)
+            begins = firsts - firsts[0]
+            least, greatest = numpy.minimum.reduceat(values, begins), numpy.maximum.reduceat(values, begins)
+            means = _means(values, begins, counts)
         row["least"][some], row["greatest"][some] = least, greatest
         row["last"][some] = self.values[ends - 1]
         # A mean is among what it is of, whatever is rounded.
-        row["mean"][some] = numpy.clip(means, least, greatest)
+        row["mean"][some] = numpy.minimum(numpy.maximum(means, least), greatest)
 
 
 def _first_and_last(x: Any) -> Any:
@@ -106,18 +106,34 @@ def _means(values: Any, firsts: Any, counts: Any) -> Any:
         return numpy.add.reduceat(values * _SCALE, firsts) / counts / _SCALE
 
 
-_last: list[tuple[Any, ...]] = [(None, None)]
+class _Places:
+    """Where the buckets of a grid begin and end in sorted places.
 
+    `counts`: how many points each bucket has. `some`: those that have any, a slice where all have. `firsts`, `ends`:
+    where these begin and end. `inside`: how many points there are in all.
+    """
 
-def _shared_places(x: Any, edges: Any) -> tuple[Any, Any]:
-    """Return the places of a grid, and how many points are between them; runs that have the same x share them."""
-    last = _last[0]
-    if last[0] is not x or last[1] is not edges:
+    def __init__(self, x: Any, edges: Any) -> None:
         offsets = grid_places(x, edges)
-        last = x, edges, offsets, numpy.diff(offsets)
+        self.x, self.edges = x, edges
+        self.counts = numpy.diff(offsets)
+        self.inside = int(offsets[-1] - offsets[0])
+        is_some = self.counts > 0
+        self.some = slice(None) if is_some.all() else is_some
+        self.firsts, self.ends = offsets[:-1][self.some], offsets[1:][self.some]
+
+
+_last: list[_Places | None] = [None]
+
+
+def _shared_places(x: Any, edges: Any) -> _Places:
+    """Return where buckets begin and end; runs that have the same x share that."""
+    last = _last[0]
+    if last is None or last.x is not x or last.edges is not edges:
+        last = _Places(x, edges)
         if len(x) <= _SHARED:
             _last[0] = last
-    return last[2], last[3]
+    return last
 
 
 def grid_places(x: Any, edges: Any) -> Any:
