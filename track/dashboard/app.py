@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ _KINDS = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+_OWN = re.compile(rb'(?:href|src)="(?=[a-z])')
+"""In the page, what is before the name of a file of its own."""
+_VERSIONED = re.compile(r"/([0-9a-f]{16})/")
 _USUAL = "report.json"
 _MOST_AT_ONCE = 32
 
@@ -176,28 +180,45 @@ def _configured() -> str:
 
 
 def _static(path: str, environ: dict[str, Any]) -> Answer:
-    """Return a file of the client: of those that are there, by their names."""
-    found = client_files().get("/index.html" if path == "/" else path)
+    """Return a file of the client: of those that are there, by their names, in the folder of a version or without."""
+    files, version = client_files()
+    match = _VERSIONED.match(path)
+    found = files.get("/index.html" if path == "/" else path[match.end() - 1 :] if match else path)
     if found is None:
         raise Refused(404, "there is no such page")
+    if match and match[1] == version:
+        # A browser that has it asks nobody: another version has another folder.
+        return replace(found, headers=(("Cache-Control", "private, max-age=31536000, immutable"),))
     if environ.get("HTTP_IF_NONE_MATCH") == found.headers[0][1]:
         return Answer(304, b"", found.kind, found.headers)
     return found
 
 
 @functools.cache
-def client_files() -> dict[str, Answer]:
-    """Return the files of the client, as they were when this program began: an upgrade of the library mixes none."""
-    found = {}
-    for path in _STATIC.rglob("*"):
+def client_files() -> tuple[dict[str, Answer], str]:
+    """Return the files of the client, and their version: a hash of them, whose folder the page names.
+
+    They are as they were when this program began: an upgrade of the library mixes none.
+    """
+    bodies = {}
+    for path in sorted(_STATIC.rglob("*")):
         if path.suffix in _KINDS:
             body = path.read_bytes()
             if path.suffix == ".js" and path.parent == _STATIC:
                 # Types, and words for people, are read where they stand; lines keep their numbers.
                 body = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
-            headers = (("ETag", f'"{hashlib.sha256(body).hexdigest()[:16]}"'), ("Cache-Control", "no-cache"))
-            found[f"/{path.relative_to(_STATIC).as_posix()}"] = Answer(200, body, _KINDS[path.suffix], headers)
-    return found
+            bodies[f"/{path.relative_to(_STATIC).as_posix()}"] = body
+    version = _hash(b"".join(bodies.values()))
+    bodies["/index.html"] = _OWN.sub(rb"\g<0>" + version.encode() + b"/", bodies["/index.html"])
+    found = {}
+    for name, body in bodies.items():
+        headers = (("ETag", f'"{_hash(body)}"'), ("Cache-Control", "no-cache"))
+        found[name] = Answer(200, body, _KINDS[os.path.splitext(name)[1]], headers)
+    return found, version
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 dashboard_app = Dashboard()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,20 @@ def test_files_are_sent_once(asker: Asker) -> None:
     asker.ask("/app.js", HTTP_IF_NONE_MATCH=asker.headers["ETag"])
 
     assert asker.status == 304
+
+
+def test_files_of_this_version_are_asked_for_once(asker: Asker) -> None:
+    """The page names the folder of its version, whose files a browser keeps; of another version it keeps none."""
+    folder = re.search(r'src="([0-9a-f]{16})/app\.js"', asker.ask("/").decode())
+    assert folder is not None
+
+    body = asker.ask(f"/{folder[1]}/app.js")
+    kept = asker.headers["Cache-Control"]
+    other = asker.ask("/0123456789abcdef/app.js")
+
+    assert "immutable" in kept
+    assert asker.headers["Cache-Control"] == "no-cache"
+    assert body == other == asker.ask("/app.js")
 
 
 def test_without_a_uri_it_is_the_configured_store_or_the_usual_file(
