@@ -11,6 +11,7 @@ from tests.reopening import reopened
 from track import TrackClient
 from track.errors import BackendUnavailable, InvalidUri
 from track.persistence import get_protocol
+from track.persistence.file.journal import Journal
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
 from track.persistence.utils import parse_uri
@@ -119,3 +120,24 @@ def test_other_options_that_are_unknown_stay_errors(tmp_path: Path) -> None:
     """A slip in an option is told, with the options that there are."""
     with pytest.raises(InvalidUri, match="unknown option 'objektive'"):
         get_protocol(f"file://{tmp_path}/runs.json?objektive=loss")
+
+
+def test_store_that_another_thread_closes_meanwhile_has_nothing_to_lose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asks how much is not on the disk, while the journal is given back by another thread, is told nothing."""
+    with TrackClient(f"file:{tmp_path}/r.json").new_trial() as trial:
+        trial.log_metrics(step=0, loss=1.0)
+    protocol = trial.protocol
+    protocol.commit()
+    is_current = Journal.is_current
+
+    def closing(journal: Journal) -> bool:
+        monkeypatch.setattr(Journal, "is_current", is_current)
+        protocol.close()
+        return False
+
+    monkeypatch.setattr(Journal, "is_current", property(closing))
+
+    assert protocol.unsaved() == 0
+    assert len(get_protocol(f"file:{tmp_path}/r.json").fetch_trials()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import stat
@@ -23,6 +24,7 @@ from track.artifacts import recording  # noqa: F401
 from track.errors import BackendUnavailable
 from track.persistence import local, sqlite  # noqa: F401
 
+_FORK = multiprocessing.get_context("fork")
 _GROUP = 54_320
 _URIS = ("file:{0}/r.json", "sqlite:{0}/r.db")
 
@@ -48,7 +50,7 @@ def _as(user: int, umask: int, action: Callable[..., Any], *arguments: Any) -> N
     action(*arguments)
 
 
-def _log(uri: str, user: int, end: Callable[[], None] | None = None) -> None:
+def _log(uri: str, user: int, end: Callable[[], Any] | None = None) -> None:
     with TrackClient(uri).new_trial(parameters={"user": user}) as trial:
         trial.log_metrics(step=0, loss=float(user))
         trial.log_artifact(f"weights of {user}".encode(), "model.bin")
@@ -139,15 +141,16 @@ def test_reading_needs_no_right_to_write(shared: Path, uri: str, life: str) -> N
     """A folder that may only be read can be fetched from, whatever became of its writer; and nothing is created."""
     uri = uri.format(shared)
     os.chmod(shared, 0o755)
-    trial = None
+    logged, may_end = _FORK.Event(), _FORK.Event()
+    writer = _FORK.Process(target=_log, args=(uri, 1, lambda: (logged.set(), may_end.wait(60))))
     if life == "killed":
         assert run(_log, uri, 1, die) == -9
         # What is left of it in memory files is gone with the machine.
         Path(f"{shared}/r.db-shm").unlink(missing_ok=True)
     elif life == "running":
-        trial = TrackClient(uri).new_trial(parameters={"user": 1})
-        trial.log_metrics(step=0, loss=1.0)
-        trial.protocol.flush()
+        # Of another process: this one forks, for which it closes what it has open.
+        writer.start()
+        assert logged.wait(60)
     else:
         assert run(_log, uri, 1) == 0
     before = _files(shared)
@@ -156,9 +159,10 @@ def test_reading_needs_no_right_to_write(shared: Path, uri: str, life: str) -> N
 
     assert code == 0
     assert _files(shared) == before
-    if trial:
-        trial.finish()
-        trial.protocol.close()
+    if life == "running":
+        may_end.set()
+        writer.join(60)
+        assert writer.exitcode == 0
 
 
 @pytest.mark.root

@@ -18,15 +18,19 @@ _AT_ONCE = 3
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the trackers warn, which is their own business, and take their time: the first test waits for a program."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if _is_here(item):
             item.add_marker(pytest.mark.filterwarnings("default"))
             item.add_marker(pytest.mark.timeout(300))
+
+
+def _is_here(item: pytest.Item) -> bool:
+    return Path(__file__).parent in item.path.parents
 
 
 @pytest.fixture(scope="session")
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
     """Give what returns the folder in which a tracker has written its runs; all that are needed are begun at once."""
-    chosen = [getattr(item, "callspec", None) for item in request.session.items]
+    chosen = [getattr(item, "callspec", None) for item in request.session.items if _is_here(item)]
     sources = dict.fromkeys(one.params["source"] for one in chosen if one and "source" in one.params)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         written = {

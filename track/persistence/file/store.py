@@ -227,7 +227,13 @@ class FileStore:
             return 0
         is_kept = os.path.exists(self.path) and stamp_of(self.path) == known.snapshot_stamp
         start = known.saved_offset if is_kept else self.journal.start
-        return sum(len(events) for events, _, _ in self.journal.read(start))
+        try:
+            return sum(len(events) for events, _, _ in self.journal.read(start))
+        except OSError:
+            if self.journal.is_open:
+                raise
+            # Another thread gave it back meanwhile, with what was in it saved or said to be lost.
+            return 0
 
     # reading
 
@@ -384,6 +390,9 @@ class FileStore:
             if not self._guard.is_as_left() or (self.folding.is_cheap(most) and self._is_alone()):
                 self.save()
         except (OSError, TrackError) as error:
+            if not self.journal.is_open:
+                # Another thread gave it back meanwhile.
+                return
             unsaved = self.unsaved()
             kept = f"{unsaved} events are not on disk" if unsaved else "its journal holds everything"
             logger.warning("%s was not brought up to date (%s); %s", self.path, error, kept)
