@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import sys
@@ -177,6 +178,8 @@ def _run(given: argparse.Namespace, server: Any, page: Any, token: str, running:
         _say(given, link)
         # Who asks need not wait long for the thread that reads.
         sys.setswitchinterval(_TURN)
+        # What is read first is kept: it is never looked through for garbage, for which all who ask would wait.
+        gc.disable()
         answering = threading.Thread(target=server.serve_forever, daemon=True)
         answering.start()
         protocol = opened(lambda _: page.open(), "")
@@ -184,6 +187,8 @@ def _run(given: argparse.Namespace, server: Any, page: Any, token: str, running:
             _open(link)
         try:
             page.read_ahead()
+            gc.freeze()
+            gc.enable()
             answering.join()
         finally:
             protocol.close()
