@@ -835,7 +835,7 @@ def test_keyboard_does_everything(visit: Callable[..., Visit], three: str) -> No
     assert "zoom" not in said("z")
     # What lies above the page is closed first.
     tab.keyboard.press("?")
-    assert tab.get_by_role("dialog").is_visible()
+    tab.get_by_role("dialog").wait_for()
     assert tab.evaluate("[...document.querySelectorAll('dialog dd')].every((of) => of.scrollWidth <= of.clientWidth)")
     assert "sel=" in said("Escape")
     assert tab.get_by_role("dialog").count() == 0
