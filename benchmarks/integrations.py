@@ -32,6 +32,8 @@ _MOST = 20.0
 def measure(folder: str, steps: int, rounds: int) -> list[Row]:
     os.environ |= {**QUIET, "KERAS_BACKEND": "torch", "TRACK_LOG_ENVIRONMENT": "0", "MLFLOW_TRACKING_URI": folder}
     warnings.simplefilter("ignore")
+    # Others write beside where they are started.
+    os.chdir(folder)
     rows: list[Row] = []
     for package, prepare in FRAMEWORKS.items():
         if importlib.util.find_spec(package) is None:

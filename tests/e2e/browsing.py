@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,23 @@ class Visit:
         foreign = [url for url in self.asked if not url.startswith(f"{self.place}/") and not url.startswith("blob:")]
         if self.wrong or foreign:
             pytest.fail(f"went wrong: {self.wrong}; asked elsewhere: {foreign}", pytrace=False)
+
+
+@contextmanager
+def visiting(browser: Any, kind: type[Visit]) -> Iterator[Callable[..., Any]]:
+    """Open links, each in a browser of its own; at the end, fail where something went wrong in one."""
+    contexts, visits = [], []
+
+    def open_link(link: str, **options: Any) -> Visit:
+        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **options))
+        visits.append(kind(contexts[-1], link))
+        return visits[-1]
+
+    yield open_link
+    for one in visits:
+        one.check()
+    for context in contexts:
+        context.close()
 
 
 # what a run may be called

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browsing import Visit, chromium, require_chromium
+from tests.e2e.browsing import Visit, chromium, require_chromium, visiting
 from tests.e2e.deliveries import MongoPlace, Place, SqlPlace
 from tests.e2e.disks import mounted
 from tests.servers import mongo, postgres
@@ -132,15 +132,5 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
     """Open links; at the end, fail where something went wrong in one."""
-    contexts, visits = [], []
-
-    def open_link(link: str, **options: Any) -> Visit:
-        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **options))
-        visits.append(Visit(contexts[-1], link))
-        return visits[-1]
-
-    yield open_link
-    for one in visits:
-        one.check()
-    for context in contexts:
-        context.close()
+    with visiting(browser, Visit) as open_link:
+        yield open_link

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browsing import COLOURED, Visit, chromium, hostile_store, look_at_hostile, require_chromium
+from tests.e2e.browsing import COLOURED, Visit, chromium, hostile_store, look_at_hostile, require_chromium, visiting
 from track import TrackClient, fetch, show
 from track.cli import main
 
@@ -38,18 +38,8 @@ class FileVisit(Visit):
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., FileVisit]]:
     """Open files; at the end, fail where something went wrong in one."""
-    contexts, visits = [], []
-
-    def open_file(path: Path, **options: Any) -> FileVisit:
-        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **options))
-        visits.append(FileVisit(contexts[-1], path.as_uri()))
-        return visits[-1]
-
-    yield open_file
-    for one in visits:
-        one.check()
-    for context in contexts:
-        context.close()
+    with visiting(browser, FileVisit) as open_link:
+        yield lambda path, **options: open_link(path.as_uri(), **options)
 
 
 def _log(client: TrackClient, name: str, parameters: dict[str, Any], values: list[float], error: str = "") -> None:

@@ -208,17 +208,11 @@ def client_files() -> tuple[dict[str, Answer], str]:
                 # Types, and words for people, are read where they stand; lines keep their numbers.
                 body = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
             bodies[f"/{path.relative_to(_STATIC).as_posix()}"] = body
-    version = _hash(b"".join(bodies.values()))
+    version = hashlib.sha256(b"".join(bodies.values())).hexdigest()[:16]
     bodies["/index.html"] = _OWN.sub(rb"\g<0>" + version.encode() + b"/", bodies["/index.html"])
-    found = {}
-    for name, body in bodies.items():
-        headers = (("ETag", f'"{_hash(body)}"'), ("Cache-Control", "no-cache"))
-        found[name] = Answer(200, body, _KINDS[os.path.splitext(name)[1]], headers)
-    return found, version
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+    headers = (("ETag", f'"{version}"'), ("Cache-Control", "no-cache"))
+    kinds = {name: _KINDS[os.path.splitext(name)[1]] for name in bodies}
+    return {name: Answer(200, body, kinds[name], headers) for name, body in bodies.items()}, version
 
 
 dashboard_app = Dashboard()

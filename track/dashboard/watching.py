@@ -18,9 +18,8 @@ from track.persistence.utils import mask_secrets
 from track.rows import make_rows
 from track.utils.collecting import making
 
-_PART, _PAUSE = 100, 0.0005
-"""So many trials are asked for at once, and for so many seconds others have their turn in between: who reads from a
-disk again and again lets nobody in otherwise."""
+_FEW = 500
+"""So many trials are asked for by their uids; of more, all."""
 
 _MANY, _LATEST = 2000, 100
 """Of more than so many trials, so many are shown while the others are read."""
@@ -163,13 +162,10 @@ class Watched:
             uid for uid, row in self._rows.items() if row is not None and row.is_running
         )
         if wanted:
-            uids, found = list(wanted), {}
-            with making(len(uids)):
-                for place in range(0, len(uids), _PART):
-                    for trial in self._protocol.brief_trials({"uid": {"$in": uids[place : place + _PART]}}):
-                        found[trial.uid] = kept_of(trial, self.group_name)
-                    time.sleep(_PAUSE if place + _PART < len(uids) else 0.0)
-            self._take(found, wanted)
+            query = None if first or len(wanted) > _FEW else {"uid": {"$in": list(wanted)}}
+            with making(len(wanted)):
+                found = self._protocol.brief_trials(query)
+                self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
         self._asked = self._clock()
         if self._cursor != self._checked:
             self._checked = self._cursor

@@ -22,20 +22,20 @@ class Taken:
 
     def __init__(self, noted: Any = None) -> None:
         self._counts: dict[str, int] = {}
-        self._sums: dict[str, int] = {}
-        self._noted: dict[str, tuple[int, int]] = {}
+        self._sums: dict[str, list[int]] = {}
+        self._noted: dict[str, tuple[int, list[int]]] = {}
         self.differs = False
         for name, said in noted.items() if isinstance(noted, dict) else ():
             try:
-                count, found = str(said).split("-")
-                self._noted[str(name)] = int(count), int(found, 16)
+                count, *sums = str(said).split("-")
+                self._noted[str(name)] = int(count), [int(one, 16) for one in sums]
             except ValueError:
                 self.differs = True
 
     def count(self, name: str, values: Any, steps: Any, times: Any) -> int:
         """Count points of a metric, and return how many of them, the first, are stored already."""
         begun, count = self._counts.get(name, 0), len(values)
-        noted, expected = self._noted.get(name, (0, 0))
+        noted, expected = self._noted.get(name, (0, []))
         known = min(count, max(0, noted - begun))
         columns = (values, steps, times)
         if known:
@@ -46,11 +46,10 @@ class Taken:
         return known
 
     def _add(self, name: str, columns: list[Any], count: int) -> None:
-        found = self._sums.get(name, 0)
         # Of each column its own, for they are told in other pieces each time.
-        sums = [found >> 64, found >> 32 & 0xFFFFFFFF, found & 0xFFFFFFFF]
-        sums = [zlib.crc32(_bytes_of(column, count), known) for column, known in zip(columns, sums, strict=True)]
-        self._sums[name] = sums[0] << 64 | sums[1] << 32 | sums[2]
+        sums = self._sums.get(name, [0] * len(columns))
+        pairs = zip(columns, sums, strict=True)
+        self._sums[name] = [zlib.crc32(_bytes_of(column, count), known) for column, known in pairs]
         self._counts[name] = self._counts.get(name, 0) + count
 
     @property
@@ -62,7 +61,10 @@ class Taken:
         """Return what to note for the next import; None of too many metrics."""
         if len(self._counts) > _MOST:
             return None
-        return {name: f"{count}-{self._sums[name]:x}" for name, count in self._counts.items()}
+        return {
+            name: "-".join([str(count), *(f"{one:x}" for one in self._sums[name])])
+            for name, count in self._counts.items()
+        }
 
 
 def _bytes_of(column: Any, count: int) -> bytes:

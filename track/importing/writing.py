@@ -110,9 +110,7 @@ class Target:
             self._report.note("changed", run.label)
             return
         before = dict(self._report.taken)
-        is_stored = self._protocol is not None and not self._report.dry_run
-        store = Store(self._protocol, False, stored) if is_stored and self._protocol is not None else None
-        telling = _Telling(self._source, run, digest, self._report, store, noted=noted)
+        telling = _Telling(self._source, run, digest, self._report, self._store("continued", stored), noted=noted)
         if self._told(run, telling):
             is_new = before != self._report.taken or telling.status.name != stored.status.name
             self._report.note("continued" if is_new else "present", run.label)
@@ -133,10 +131,10 @@ class Target:
             return "changed"
         return "present" if noted.get("complete") else "completed"
 
-    def _store(self, outcome: str) -> Store | None:
+    def _store(self, outcome: str, stored: Trial | None = None) -> Store | None:
         if self._protocol is None or self._report.dry_run:
             return None
-        return Store(self._protocol, is_begun=outcome == "completed")
+        return Store(self._protocol, outcome == "completed", stored)
 
     def _owner_events(self, run: Run) -> list[Event]:
         """Return the events of the project and the group that are not there yet."""

@@ -23,6 +23,7 @@ from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
 from track.utils.collecting import making
+from track.utils.pacing import paced
 
 __all__ = ["EphemeralProtocol", "StateProtocol"]
 
@@ -90,7 +91,7 @@ class StateProtocol(EventProtocol):
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         parsed = parse_stored(query)
         with self.reading() as state, making(len(state) if parsed.exact("uid") is None else 1):
-            return list(state.find_trials(parsed))
+            return list(paced(state.find_trials(parsed)))
 
     def _shown(self, uid: str) -> Trial:
         with self.reading() as state:
@@ -102,7 +103,7 @@ class StateProtocol(EventProtocol):
         # Looked at even where none is asked for.
         parsed = parse_query(query, Trial)
         with self.reading() as state, making(len(state)):
-            return list(islice(state.find_trials(parsed), parse_limit(limit)))
+            return list(islice(paced(state.find_trials(parsed)), parse_limit(limit)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         with self.reading() as state:

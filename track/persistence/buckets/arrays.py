@@ -65,19 +65,19 @@ class Line:
         total = len(self.x) + sum(map(len, self.odd.values()))
         if self.low is None or edges[-1] < self.low or self.high < edges[0]:
             return total
-        places = _shared_places(self.x, edges)
-        planes["count"][row] = places.counts
-        inside = places.inside
+        grid = _shared_places(self.x, edges)
+        planes["count"][row] = grid.counts
+        inside = grid.inside
         if inside:
-            self._fill_numbers(places, {name: planes[name][row] for name in NUMBERS})
+            self._fill_numbers(grid, {name: planes[name][row] for name in NUMBERS})
         for name, places in self.odd.items():
             found = grid_places(places, edges)
             planes[name][row] = numpy.diff(found)
             inside += int(found[-1] - found[0])
         return total - inside
 
-    def _fill_numbers(self, places: _Places, row: dict[str, Any]) -> None:
-        firsts, ends, some = places.firsts, places.ends, places.some
+    def _fill_numbers(self, grid: _Places, row: dict[str, Any]) -> None:
+        firsts, ends, some = grid.firsts, grid.ends, grid.some
         counts = ends - firsts
         if self.pyramid is not None and ends[-1] - firsts[0] > _FEW * len(counts):
             least, greatest, sums = self.pyramid.numbers(self.values, firsts, ends)

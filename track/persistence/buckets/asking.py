@@ -11,6 +11,7 @@ from track.errors import InvalidQuery, TrialDoesNotExist
 from track.persistence.buckets.columns import Bounds, Curve, Found
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS, Buckets, rows_of
+from track.utils.pacing import paced
 
 Read = Callable[[Sequence[str]], Iterable[tuple[str, Any]]]
 """Reads trials, in their order: a `Found` of each, or what `Make` takes. One that is not stored is left out."""
@@ -18,9 +19,6 @@ Make = Callable[[str, Any], Any]
 """Makes the line of a trial of what was read; None where it has no points of the metric."""
 # Seconds of work that others wait for.
 _TURN = 0.1
-# After so many seconds of reading others have their turn for a moment: a thread that reads from a disk again and again
-# lets nobody in otherwise, for each time it is back before another one has woken up.
-_STRETCH, _PAUSE = 0.01, 0.0001
 # Bytes of points that are kept, at most, until it is known where the grid begins and ends.
 _KEPT = 1 << 28
 NOWHERE = (-1.7e308, -1.6e308)
@@ -42,11 +40,7 @@ def bucketed(question: Question, uids: Sequence[str], read: Read, make: Make | N
     given = _ends(question)
     known: dict[str, tuple[int, int]] = {}
     edges = None if given is None else module.grid(*given, question.buckets)
-    pause = time.monotonic() + _STRETCH
-    for uid, found in read(uids):
-        if time.monotonic() > pause:
-            time.sleep(_PAUSE)
-            pause = time.monotonic() + _STRETCH
+    for uid, found in paced(read(uids)):
         line = make(uid, found)
         if line is None:
             continue
