@@ -13,6 +13,7 @@ from track.dashboard.answers import Answer, Refused, json_answer
 from track.dashboard.planes import chart_bytes
 from track.dashboard.rows import page_of
 from track.dashboard.security import body_of, check_change, question_of
+from track.dashboard.sharing import Shared
 from track.dashboard.watching import Watched
 from track.errors import InvalidQuery
 from track.persistence.buckets import NOWHERE, Buckets, Question, in_turns, uids_of
@@ -20,6 +21,10 @@ from track.persistence.protocol import Protocol
 from track.reading import environment_in
 
 _SECONDS, _PAUSE = 30.0, 0.0005
+_MANY, _BUCKETS = 200, 300
+"""In a chart of more than so many runs the page asks for so many buckets, whatever its width: see charts.js."""
+_AGAIN = 10
+"""A chart is given again for so many intervals at most."""
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,6 +55,7 @@ class Questions:
     def __init__(self, protocol: Protocol, interval: float, writes: bool) -> None:
         self.protocol = protocol
         self._watched = Watched(protocol, interval)
+        self._charts = Shared(_AGAIN * interval)
         self._writes = writes
         self._editing, self._turn = threading.Lock(), threading.Lock()
         self._verbs: dict[tuple[str, str], Callable[[dict[str, Any]], Answer]] = {
@@ -89,7 +95,10 @@ class Questions:
         What an upgrade of this library brings under a program that runs is of another version.
         """
         for metric, uids in self._watched.first_charts():
-            self._buckets(Question(metric, 1, "step", *NOWHERE), uids)
+            if len(uids) > _MANY:
+                self._chart_of(Question(metric, _BUCKETS), uids)
+            else:
+                self._buckets(Question(metric, 1, "step", *NOWHERE), uids)
         import track.front  # noqa: F401
         from track.dashboard import code, editing, files, media  # noqa: F401
 
@@ -149,9 +158,12 @@ class Questions:
     def _chart(self, environ: dict[str, Any]) -> Answer:
         asked = msgspec.json.decode(body_of(environ), type=_Asked)
         question = Question(asked.metric, asked.buckets, asked.x, asked.start, asked.end, asked.smoothing)
+        return Answer(200, self._chart_of(question, uids_of(asked.uids)), "application/octet-stream")
 
-        found = self._buckets(question, uids_of(asked.uids))
-        return Answer(200, chart_bytes(found), "application/octet-stream")
+    def _chart_of(self, question: Question, uids: Sequence[str]) -> bytes:
+        """Return a chart as it travels, of the runs in any order: it says which is which."""
+        key = question, frozenset(uids)
+        return self._charts.get(key, self._watched.cursor, lambda: chart_bytes(self._buckets(question, uids)))
 
     def _buckets(self, question: Question, uids: Sequence[str]) -> Buckets:
         """Return the buckets of runs. All who ask have turns, so that nobody reads what another one is reading."""

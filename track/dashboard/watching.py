@@ -125,6 +125,11 @@ class Watched:
                 found.append((name, [row.uid for row in latest if name in row.metrics]))
         return found
 
+    @property
+    def cursor(self) -> str | None:
+        """What is another one when a change of the store was noticed."""
+        return self._cursor
+
     def look_again(self) -> None:
         """Ask the store at the next call: it was changed here."""
         with self._lock:

@@ -242,10 +242,19 @@ def _asking(trials: dict[str, Logged], asked_for: list[Sequence[str]]) -> Any:
     return ask
 
 
+STEPS = {
+    "within the first": lambda number: range(number, 40),
+    "further and further": lambda number: range(9 - number, 40 + number),
+    "without points first": lambda number: range(number // 3, number // 3 * 20),
+    "nowhere": lambda number: ["no number"] * (number > 2),
+}
+
+
+@pytest.mark.parametrize("steps_of", STEPS.values(), ids=STEPS)
 @pytest.mark.parametrize("ends", [(None, None), (3.0, None), (3.0, 20.0)])
-def test_trials_in_turns_are_one_answer(ends: tuple[float | None, float | None]) -> None:
+def test_trials_in_turns_are_one_answer(ends: tuple[float | None, float | None], steps_of: Any) -> None:
     """Asked for some after others, between which others have a turn, they are what one call returns."""
-    trials = {str(number): Logged([(step, step / 7, 1.0) for step in range(number, 40)]) for number in range(9)}
+    trials = {str(number): Logged([(step, number / 7, 1.0) for step in steps_of(number)]) for number in range(9)}
     question = Question("loss", 5, "step", *ends, 0.5)
     asked_for: list[Sequence[str]] = []
 
@@ -255,6 +264,18 @@ def test_trials_in_turns_are_one_answer(ends: tuple[float | None, float | None])
     assert turns == [None] * len(asked_for)
     assert len(asked_for) > 2
     assert found.to_bytes() == asked(question, list(trials.values())).to_bytes()
+
+
+def test_trials_on_one_grid_are_asked_for_once() -> None:
+    """Where all begin and end as the first one does, none is asked for where that is; else each is asked once more."""
+    alike = {str(number): Logged([(step, 1.0, 1.0) for step in range(9)]) for number in range(50)}
+    counts = []
+    for trials in (alike, alike | {"longer": Logged([(99, 1.0, 1.0)])}):
+        asked_for: list[Sequence[str]] = []
+        list(in_turns(Question("loss", 5), list(trials), _asking(trials, asked_for), 60.0))
+        counts.append(sum(map(len, asked_for)) / len(trials))
+
+    assert counts == [1.0, 2.0]
 
 
 def test_trials_that_take_too_long_are_refused() -> None:

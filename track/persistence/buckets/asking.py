@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -124,8 +124,9 @@ Ask = Callable[[Sequence[str], Question], Buckets]
 def in_turns(question: Question, uids: Sequence[str], ask: Ask, seconds: float) -> Iterator[Buckets | None]:
     """Yield the buckets of trials, and a None before each part of the work, which is a fraction of a second's.
 
-    The backend is asked for some trials after others: on the grid that all share, which is asked for first where it
-    depends on the points. What it has read then it may have kept.
+    The backend is asked for some trials after others, on the grid that all share. Where that depends on the points, it
+    is taken to be that of the first trial, as it mostly is; where others reach further, all are asked for again, of
+    which the backend may have kept what it has read.
 
     Raises
     ------
@@ -134,28 +135,48 @@ def in_turns(question: Question, uids: Sequence[str], ask: Ask, seconds: float) 
     """
     question.check_size(len(uids))
     end = time.monotonic() + seconds
-    ends = _ends(question)
+    ends, parts = _ends(question), None
     if ends is None and len(uids) > 1:
-        bounds, (start, stop) = Bounds(), NOWHERE
-        for part in _parts(replace(question, buckets=1, start=start, end=stop, smoothing=None), uids, ask, end):
+        ends, parts = yield from _guessed(question, uids, ask, end)
+    if parts is None:
+        asked = question if ends is None else replace(question, start=ends[0], end=ends[1])
+        parts = []
+        for part in _parts(uids, lambda some: ask(some, asked), end):
             yield None
-            bounds.take(part.low, part.high)
-        ends = bounds.ends(question.start, question.end)
-    if ends is not None:
-        question = replace(question, start=ends[0], end=ends[1])
-    parts = []
-    for part in _parts(question, uids, ask, end):
-        yield None
-        parts.append(part)
+            parts.append(part)
     yield joined(parts)
 
 
-def _parts(question: Question, uids: Sequence[str], ask: Ask, end: float) -> Iterator[Buckets]:
+_Ends = tuple[float, float]
+
+
+def _guessed(
+    question: Question, uids: Sequence[str], ask: Ask, end: float
+) -> Generator[None, None, tuple[_Ends, list[Buckets] | None]]:
+    """Ask for trials on the grid of the first one that has points; return the grid, and the parts where it is that."""
+    bounds, parts = Bounds(), []
+    guess: _Ends | None = None
+    asked = question
+    for part in _parts(uids, lambda some: ask(some, asked), end):
+        yield None
+        parts.append(part)
+        bounds.take(part.low, part.high)
+        ends = bounds.ends(question.start, question.end)
+        if guess is None and not bounds.is_empty:
+            guess = ends
+            asked = replace(question, start=ends[0], end=ends[1])
+        elif guess not in (None, ends):
+            # The others are only asked where they begin and end.
+            asked = replace(question, buckets=1, start=NOWHERE[0], end=NOWHERE[1], smoothing=None)
+    return ends, parts if guess in (None, ends) else None
+
+
+def _parts(uids: Sequence[str], ask: Callable[[Sequence[str]], Buckets], end: float) -> Iterator[Buckets]:
     """Yield the buckets of some trials after others: as many as take about a tenth of a second."""
     place, count = 0, 1
     while place < len(uids) or not place:
         began = time.monotonic()
-        yield ask(uids[place : place + count], question)
+        yield ask(uids[place : place + count])
         place += count
         took = time.monotonic() - began
         if time.monotonic() > end and place < len(uids):
@@ -167,14 +188,14 @@ def _parts(question: Question, uids: Sequence[str], ask: Ask, end: float) -> Ite
 
 
 def joined(parts: Sequence[Buckets]) -> Buckets:
-    """Return the buckets of several calls, which have one grid, as of one."""
+    """Return the buckets of several calls, which have one grid, as of one; the first ones may have none of a trial."""
     bounds = Bounds()
     for part in parts:
         bounds.take(part.low, part.high)
     planes = {name: rows_of([getattr(part, name) for part in parts]) for name in (*NUMBERS, *COUNTS)}
     uids, unplaced, outside = ([one for part in parts for one in getattr(part, name)] for name in _BY_TRIAL)
     low, high = (None, None) if bounds.is_empty else (bounds.low, bounds.high)
-    return Buckets(parts[0].edges, uids, planes, unplaced, outside, low, high)
+    return Buckets(parts[-1].edges, uids, planes, unplaced, outside, low, high)
 
 
 _BY_TRIAL = ("uids", "unplaced", "outside")
