@@ -157,7 +157,11 @@ def _guessed(
     bounds, parts = Bounds(), []
     guess: _Ends | None = None
     asked = question
-    for part in _parts(uids, lambda some: ask(some, asked), end):
+
+    def ask_for(some: Sequence[str]) -> Buckets:
+        return ask(some, asked)
+
+    for part in _parts(uids, ask_for, end):
         yield None
         parts.append(part)
         bounds.take(part.low, part.high)
