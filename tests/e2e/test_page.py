@@ -540,6 +540,26 @@ def test_a_hundred_lines_are_drawn_and_pointed_at(visit: Callable[..., Visit], t
         assert dimmed < 20_000
 
 
+_PAINTED = """async () => {
+  const { drawLines } = await import(document.querySelector("link[href$='plot.js']").href.replace("plot.js", "raster.js"));
+  const lines = ["rgb(255, 0, 0)", "rgb(0, 255, 0)", "rgb(0, 0, 255)"].map((colour, i) =>
+    ({ colour, x: [0, 30], low: [10 * i, 10 * i], high: [10 * i + 19, 10 * i + 19] }));
+  const ctx = drawLines(lines, 40, 60, (x) => x, (value) => 59 - value).getContext("2d");
+  return [5, 15, 25, 35, 45].map((value) => [...ctx.getImageData(15, 59 - value, 1, 1).data].join());
+}"""
+
+
+def test_of_many_lines_the_last_one_is_on_top(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Where lines that are drawn as pixels lie over one another, the last of them is seen, and elsewhere each other."""
+    _log(client := _client(tmp_path / "one.json"), "run", {}, [1, 2])
+    client.save()
+    with served(f"file://{tmp_path}/one.json") as link:
+        tab = visit(link).open()
+        red, green, blue, nothing = "255,0,0,255", "0,255,0,255", "0,0,255,255", "0,0,0,0"
+
+        assert tab.evaluate(_PAINTED) == [red, green, blue, blue, nothing]
+
+
 def test_each_run_begins_at_nothing_and_by_the_clock_each_seed_is_a_line(
     visit: Callable[..., Visit], tmp_path: Path
 ) -> None:

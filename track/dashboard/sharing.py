@@ -54,11 +54,12 @@ class Shared:
         return made
 
     def _forget(self) -> None:
-        """Forget what is old, and the oldest of what is too much; what is being made stays."""
-        since = self._clock() - self._seconds
-        done = [(key, begun, len(one.result())) for key, (begun, _, one) in self._known.items() if one.done()]
-        count, size = len(done), sum(size for *_, size in done)
-        for key, begun, own in done:
-            if begun < since or count > _MOST or size > _MOST_BYTES:
-                del self._known[key]
-                count, size = count - 1, size - own
+        """Forget what is old, and of the others what has no room beside newer ones; what is being made stays."""
+        since, room, count = self._clock() - self._seconds, _MOST_BYTES, _MOST
+        for key, (begun, _, answer) in list(reversed(self._known.items())):
+            if answer.done():
+                size = len(answer.result())
+                if begun < since or size > room or not count:
+                    del self._known[key]
+                else:
+                    room, count = room - size, count - 1

@@ -15,6 +15,7 @@ from tests.servers import wait_until
 from tests.unit.dashboard.asking import Asker, chart_in, enter
 from track import TrackClient
 from track.dashboard import Dashboard
+from track.dashboard.app import client_files
 
 
 def test_rows_say_what_the_table_shows(asker: Asker) -> None:
@@ -330,6 +331,35 @@ def test_what_is_read_ahead_is_not_read_again(uri: str, monkeypatch: pytest.Monk
     assert len(enter(page, "t").runs()["runs"]) == 3
     assert len(asked) == len(set(asked)) == 3
     assert {name for _, name in asked} == {"loss"}
+
+
+def test_chart_of_many_runs_is_there_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page is about to ask of more than 200 runs is answered before; after a change it is made anew."""
+    uri = f"file://{tmp_path}/many.json"
+    client = TrackClient(uri)
+    for number in range(201):
+        with client.new_trial(parameters={"number": number}, force=True) as trial:
+            for step in range(3):
+                trial.log_metrics(step=step, loss=number + step)
+    client.save()
+    assert b"uids.length > 200 ? 300 : 2000" in client_files()[0]["/charts.js"].body
+    page = Dashboard(uri, "t", interval=0.5)
+    page.read_ahead()
+    asker = enter(page, "t")
+    question = {"uids": [run["uid"] for run in asker.runs()["runs"]], "metric": "loss", "buckets": 300}
+    store = page.open()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "fetch_buckets", lambda *_: pytest.fail("it is made again"))
+        known = asker.ask("/api/chart", "POST", question)
+        assert asker.status == 200
+
+    with trial:
+        trial.log_metrics(step=3, loss=-1000.0)
+    client.save()
+    page._questions()._watched.look_again()
+    asker.ask("/api/runs")
+    assert asker.ask("/api/chart", "POST", question) != known
 
 
 def test_charts_are_made_one_after_the_other(page: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,8 +221,7 @@ export class Plot {
   }
 
   curve(line, alpha, width) {
-    const ctx = this.plot.ctx;
-    const { picture } = this;
+    const { picture, plot: { ctx } } = this;
     ctx.globalAlpha = alpha;
     ctx.lineWidth = width * devicePixelRatio;
     ctx.beginPath();

@@ -20,23 +20,26 @@ function pixelOf(colour) {
  * @param {import("./plot.js").Line[]} lines @param {number} width @param {number} height
  * @param {(value: number) => number} across @param {(value: number) => number} down */
 export function drawLines(lines, width, height, across, down) {
-  // Column after column, as most is written down a column.
-  const columns = new Uint32Array(width * height);
+  // Column after column, as most is written down a column. The last line is on top: it is first, and what is painted
+  // stays, with where the next free pixel may be. Of hundreds of lines that lie over one another each pixel is painted once.
+  const columns = new Uint32Array(width * height), next = new Uint32Array(width * height + 1);
+  for (let at = 0; at < next.length; at += 1) next[at] = at;
   /** @param {number} column @param {number} from @param {number} to @param {number} pixel */
   const fill = (column, from, to, pixel) => {
     if (column < 0 || column >= width || !(to >= 0) || !(from < height)) return;
     const start = column * height, end = start + Math.min(height, Math.round(to) + 1);
-    // A few pixels mostly, for which `fill` takes longer.
-    for (let at = start + Math.max(0, Math.round(from)); at < end; at += 1) columns[at] = pixel;
+    for (let at = start + Math.max(0, Math.round(from)); at < end; at = next[at]) {
+      if (next[at] !== at) next[at] = next[next[at]];
+      else columns[at] = pixel, next[at] = at + 1;
+    }
   };
-  for (const line of lines) {
+  for (const line of lines.toReversed()) {
     const pixel = pixelOf(line.colour);
     const { x: places, low, high } = line;
     let [before, above, below] = [NaN, NaN, NaN];
     for (let i = 0; i < places.length; i += 1) {
-      const column = Math.round(across(places[i]));
+      const column = Math.round(across(places[i])), steps = column - before;
       const [top, bottom] = [down(high[i]), down(low[i])];
-      const steps = column - before;
       let middle = (above + below) / 2;
       // Between two places as well, so that a line has no holes however few they are.
       for (let one = Math.max(before + 1, 0); one <= column && one < width; one += 1) {
@@ -52,8 +55,7 @@ export function drawLines(lines, width, height, across, down) {
   }
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const image = ctx.createImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
+  const image = ctx.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
   for (let row = 0, at = 0; row < height; row += 1) for (let column = 0; column < width; column += 1, at += 1) pixels[at] = columns[column * height + row];
   ctx.putImageData(image, 0, 0);
   return canvas;
