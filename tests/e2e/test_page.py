@@ -541,7 +541,8 @@ def test_a_hundred_lines_are_drawn_and_pointed_at(visit: Callable[..., Visit], t
 
 
 _PAINTED = """async () => {
-  const { drawLines } = await import(document.querySelector("link[href$='plot.js']").href.replace("plot.js", "raster.js"));
+  const place = document.querySelector("link[href$='plot.js']").href;
+  const { drawLines } = await import(place.replace("plot.js", "raster.js"));
   const lines = ["rgb(255, 0, 0)", "rgb(0, 255, 0)", "rgb(0, 0, 255)"].map((colour, i) =>
     ({ colour, x: [0, 30], low: [10 * i, 10 * i], high: [10 * i + 19, 10 * i + 19] }));
   const ctx = drawLines(lines, 40, 60, (x) => x, (value) => 59 - value).getContext("2d");
