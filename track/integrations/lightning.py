@@ -38,12 +38,12 @@ _BASES = tuple(
 )
 
 
+# Where Lightning says which rank this process has, before there is a strategy, too.
+_ranked = next((sys.modules[place].rank_zero_only for place in _RANKS if place in sys.modules), None)
+
+
 def _rank() -> int:
-    # As Lightning itself finds it before there is a strategy.
-    for place in _RANKS:
-        if place in sys.modules:
-            return int(getattr(sys.modules[place].rank_zero_only, "rank", 0) or 0)
-    return 0
+    return getattr(_ranked, "rank", 0) or 0
 
 
 class TrackLogger(Recorded, *_BASES):  # type: ignore[misc, unused-ignore]
@@ -124,11 +124,12 @@ class TrackLogger(Recorded, *_BASES):  # type: ignore[misc, unused-ignore]
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Record numbers."""
         if _rank() == 0:
-            self._begun()
+            if self._resumed is not None or not self._recording.is_open:
+                self._begun()
             done = {} if step is None else {"step": int(step) + 1}
             if "epoch" in metrics:
                 done["epoch"] = int(metrics["epoch"]) + 1
-            self._recording.log(metrics, step=step, done=done)
+            self._recording.log(metrics, step, done)
 
     @safely
     def log_graph(self, model: Any, input_array: Any = None) -> None:
