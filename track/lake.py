@@ -35,11 +35,12 @@ from track.structure import Trial
 from track.utils.files import chunks_of
 
 _STATE, _BEGUN, _CURSORS = "_track/", "_track/begun-", "_track/cursor-"
-_FORMAT = 1
+_FORMAT = 2
 _NONE = "__HIVE_DEFAULT_PARTITION__"
 _PIECE, _GROUP, _KEPT, _OPEN = 50_000, 100_000, 500_000, 64
+_LONGEST = 180
 _EXACT = 2**53
-_TEXTS = ("name", "description", "version", "group")
+_TEXTS = ("name", "description", "version", "group", "project_name")
 _DOCUMENTS = ("parameters", "tags", "metadata", "errors", "artifacts", "chronos", "timestamps", "processes")
 
 
@@ -113,7 +114,7 @@ def add_to_lake(protocol: Protocol, rows: Sequence[Row], store: ObjectStore, sin
             else:
                 owner = trial.project_id if isinstance(trial.project_id, str) else None
                 project = None if owner is None else projects.get(owner) or owner
-                seen[uid] = _add_trial(parts, trial, project, _row(trial, number, groups), before["metrics"])
+                seen[uid] = _add_trial(parts, trial, project, _row(trial, number, project, groups), before)
         files = parts.close()
         name = f"{number:06d}-{secrets.token_hex(4)}"
         state = {"format": _FORMAT, "cursor": name, "store": identity, "changes": cursor, "trials": seen}
@@ -128,10 +129,15 @@ def _add_trial(
 ) -> dict[str, Any]:
     """Add a trial and its new points, and return what is known of it now."""
     created = float(trial.timestamps.get("created") or 0.0)
-    metrics = before if trial.deleted else _points(parts, trial, project, created, before)
-    parts.add_trial(row, project, created)
     known = {"status": trial.status.name, "deleted": bool(trial.deleted), "project": project, "created": created}
-    return {**known, "metrics": metrics}
+    parts.add_trial(row, project, created)
+    if trial.deleted:
+        return {**known, "project": before["project"], "metrics": before["metrics"]}
+    metrics = before["metrics"]
+    if project != before["project"]:
+        # Its points are those of another project now: no sum is that of what is written.
+        metrics = {name: (count, "", take) for name, (count, _, take) in metrics.items()}
+    return {**known, "metrics": _points(parts, trial, project, created, metrics)}
 
 
 # what is known of the exports before
@@ -233,12 +239,12 @@ def _publish(store: ObjectStore, files: Mapping[str, str], state: Mapping[str, A
 # rows
 
 
-def _row(trial: Trial, number: int, groups: Mapping[str, Any]) -> dict[str, Any]:
+def _row(trial: Trial, number: int, project: str | None, groups: Mapping[str, Any]) -> dict[str, Any]:
     plain = to_json(trial)
     group = groups.get(trial.group_id, trial.group_id) if isinstance(trial.group_id, str) else None
     stamps = trial.timestamps
     row: dict[str, Any] = {"uid": trial.uid, "revision": trial.revision, "hash": trial.hash}
-    row |= dict(zip(_TEXTS, (trial.name, trial.description, trial.version, group), strict=True))
+    row |= dict(zip(_TEXTS, (trial.name, trial.description, trial.version, group, project), strict=True))
     row |= {"status": trial.status.name, "code": trial.status.value}
     row |= {name: stamps.get(name) for name in ("created", "started", "finished")}
     row |= {name: _dumps(plain.get(name)) for name in _DOCUMENTS}
@@ -266,14 +272,19 @@ def _points(
     parts: _Parts, trial: Trial, project: str | None, created: float, before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Add the points that are new, and return what is written now: how many of each metric, their sum, which take."""
-    written: dict[str, Any] = dict(before)
-    for name, container in trial.metrics.items():
+    written: dict[str, Any] = {}
+    for name in dict.fromkeys([*before, *trial.metrics]):
+        container = trial.metrics.get(name)
         if not _has_points(container):
-            continue
+            if name not in before:
+                continue
+            container = TimeSeriesAggregator()
         columns = _Columns(container)
         count, total, take = before.get(name, (0, "", 0))
         if count and columns.digest(count) != total:
             # What was written is not what is shown: all of it again, as another take.
+            if not columns.size:
+                parts.add_none(project, created, trial.uid, name, take + 1)
             count, take = 0, take + 1
         parts.add_points(project, created, trial.uid, name, take, columns, count)
         written[name] = (columns.size, columns.digest(columns.size), take)
@@ -373,6 +384,13 @@ class _Parts:
                 )
         self.points += columns.size - first
 
+    def add_none(self, project: str | None, created: float, uid: str, name: str, take: int) -> None:
+        """Add a row that says that a metric has no points any more."""
+        row = {"trial": uid, "metric": name, "take": take}
+        schema = self._schemas["points"]
+        columns = [self._arrow.array([row.get(field.name)], field.type) for field in schema]
+        self._add("points", project, _day(created), self._arrow.record_batch(columns, schema))
+
     def _batch(self, uid: str, name: str, take: int, columns: _Columns, begin: int, end: int) -> Any:  # noqa: PLR0917
         arrow, numpy, size = self._arrow, import_numpy(), end - begin
         schema = self._schemas["points"]
@@ -394,7 +412,7 @@ class _Parts:
         return arrow.record_batch([found[field.name] for field in schema], schema)
 
     def _add(self, table: str, project: str | None, day: str, batch: Any) -> None:
-        place = f"{table}/project={_NONE if project is None else quote(_text(project), safe=' ')}/day={day}"
+        place = f"{table}/project={_NONE if project is None else _partition(project)}/day={day}"
         kept = self._kept.setdefault(place, [])
         kept.append(batch)
         self._rows += len(batch)
@@ -430,6 +448,16 @@ class _Parts:
             writer.close()
         self._open.clear()
         return self._files
+
+
+def _partition(project: str) -> str:
+    """Return a project as a folder is named by it: of a long name the beginning, and a sum of all of it."""
+    name = _text(project)
+    quoted = quote(name, safe=" ")
+    if len(quoted) <= _LONGEST:
+        return quoted
+    kept = itertools.takewhile(lambda part: len(quote(part)) <= _LONGEST, itertools.accumulate(name))
+    return f"{quote(list(kept)[-1], safe=' ')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _text(value: Any) -> Any:
