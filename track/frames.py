@@ -13,7 +13,7 @@ from track.containers.series import Series
 from track.errors import InvalidCall, NotFound, missing_extra, suggestion
 from track.metrics import briefs_of
 from track.persistence.query import resolve
-from track.plain import flatten
+from track.plain import flatten, nearest_double
 from track.shown import shown, text_of
 from track.structure import Trial
 
@@ -259,4 +259,8 @@ def _alike(parts: tuple[Any, ...]) -> tuple[list[Any], Any]:
     if kind.hasobject:
         return [arrow.array(list(map(text_of, part.tolist())), arrow.string()) for part in parts], arrow.string()
     found = arrow.from_numpy_dtype(kind)
+    # An integer may be too large for a double.
+    parts = tuple(
+        numpy.array(list(map(nearest_double, part.tolist()))) if part.dtype.hasobject else part for part in parts
+    )
     return [arrow.array(part.astype(kind, copy=False), found) for part in parts], found

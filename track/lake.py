@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypedDict
@@ -22,24 +23,23 @@ import msgspec
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.arrays import import_numpy
-from track.containers.series import Series
-from track.errors import CorruptArtifact, InvalidCall, missing_extra
+from track.errors import CorruptArtifact, InvalidCall
 from track.naming import owners_of
 from track.objectstore import ObjectStore
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED
-from track.plain import to_plain
+from track.pointtable import Columns, as_text, batch_of_points, dumps, has_points, import_parquet, schema_of_points
 from track.rows import Row
 from track.serialization import to_json
 from track.structure import Trial
 from track.utils.files import chunks_of
 
 _STATE, _BEGUN, _CURSORS = "_track/", "_track/begun-", "_track/cursor-"
-_FORMAT = 1
+_FORMAT = 2
 _NONE = "__HIVE_DEFAULT_PARTITION__"
 _PIECE, _GROUP, _KEPT, _OPEN = 50_000, 100_000, 500_000, 64
-_EXACT = 2**53
-_TEXTS = ("name", "description", "version", "group")
+_LONGEST = 180
+_TEXTS = ("name", "description", "version", "group", "project_name")
 _DOCUMENTS = ("parameters", "tags", "metadata", "errors", "artifacts", "chronos", "timestamps", "processes")
 
 
@@ -113,7 +113,7 @@ def add_to_lake(protocol: Protocol, rows: Sequence[Row], store: ObjectStore, sin
             else:
                 owner = trial.project_id if isinstance(trial.project_id, str) else None
                 project = None if owner is None else projects.get(owner) or owner
-                seen[uid] = _add_trial(parts, trial, project, _row(trial, number, groups), before["metrics"])
+                seen[uid] = _add_trial(parts, trial, project, _row(trial, number, project, groups), before)
         files = parts.close()
         name = f"{number:06d}-{secrets.token_hex(4)}"
         state = {"format": _FORMAT, "cursor": name, "store": identity, "changes": cursor, "trials": seen}
@@ -128,10 +128,15 @@ def _add_trial(
 ) -> dict[str, Any]:
     """Add a trial and its new points, and return what is known of it now."""
     created = float(trial.timestamps.get("created") or 0.0)
-    metrics = before if trial.deleted else _points(parts, trial, project, created, before)
-    parts.add_trial(row, project, created)
     known = {"status": trial.status.name, "deleted": bool(trial.deleted), "project": project, "created": created}
-    return {**known, "metrics": metrics}
+    parts.add_trial(row, project, created)
+    if trial.deleted:
+        return {**known, "project": before["project"], "metrics": before["metrics"]}
+    metrics = before["metrics"]
+    if project != before["project"]:
+        # Its points are those of another project now: no sum is that of what is written.
+        metrics = {name: (count, "", take) for name, (count, _, take) in metrics.items()}
+    return {**known, "metrics": _points(parts, trial, project, created, metrics)}
 
 
 # what is known of the exports before
@@ -233,99 +238,44 @@ def _publish(store: ObjectStore, files: Mapping[str, str], state: Mapping[str, A
 # rows
 
 
-def _row(trial: Trial, number: int, groups: Mapping[str, Any]) -> dict[str, Any]:
+def _row(trial: Trial, number: int, project: str | None, groups: Mapping[str, Any]) -> dict[str, Any]:
     plain = to_json(trial)
     group = groups.get(trial.group_id, trial.group_id) if isinstance(trial.group_id, str) else None
     stamps = trial.timestamps
     row: dict[str, Any] = {"uid": trial.uid, "revision": trial.revision, "hash": trial.hash}
-    row |= dict(zip(_TEXTS, (trial.name, trial.description, trial.version, group), strict=True))
+    row |= dict(zip(_TEXTS, (trial.name, trial.description, trial.version, group, project), strict=True))
     row |= {"status": trial.status.name, "code": trial.status.value}
     row |= {name: stamps.get(name) for name in ("created", "started", "finished")}
-    row |= {name: _dumps(plain.get(name)) for name in _DOCUMENTS}
-    kept = {name: plain["metrics"][name] for name, found in trial.metrics.items() if not _has_points(found)}
-    return {**row, "kept": _dumps(kept), "deleted": bool(trial.deleted), "export": number}
+    row |= {name: dumps(plain.get(name)) for name in _DOCUMENTS}
+    kept = {name: plain["metrics"][name] for name, found in trial.metrics.items() if not has_points(found)}
+    return {**row, "kept": dumps(kept), "deleted": bool(trial.deleted), "export": number}
 
 
 def _forgotten(uid: str, number: int) -> dict[str, Any]:
     return {"uid": uid, "deleted": True, "export": number}
 
 
-def _json(value: Any) -> str:
-    return _dumps(to_plain(value))
-
-
-def _dumps(plain: Any) -> str:
-    return json.dumps(plain, ensure_ascii=False)
-
-
-def _has_points(container: Any) -> bool:
-    return isinstance(container, (Series, TimeSeriesAggregator))
-
-
 def _points(
     parts: _Parts, trial: Trial, project: str | None, created: float, before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Add the points that are new, and return what is written now: how many of each metric, their sum, which take."""
-    written: dict[str, Any] = dict(before)
-    for name, container in trial.metrics.items():
-        if not _has_points(container):
-            continue
-        columns = _Columns(container)
+    written: dict[str, Any] = {}
+    for name in dict.fromkeys([*before, *trial.metrics]):
+        container = trial.metrics.get(name)
+        if not has_points(container):
+            if name not in before:
+                continue
+            container = TimeSeriesAggregator()
+        columns = Columns(container)
         count, total, take = before.get(name, (0, "", 0))
         if count and columns.digest(count) != total:
             # What was written is not what is shown: all of it again, as another take.
+            if not columns.size:
+                parts.add_none(project, created, trial.uid, name, take + 1)
             count, take = 0, take + 1
         parts.add_points(project, created, trial.uid, name, take, columns, count)
         written[name] = (columns.size, columns.digest(columns.size), take)
     return written
-
-
-class _Columns:
-    """Points of a metric as they are shown, in arrays."""
-
-    def __init__(self, container: Any) -> None:
-        self.steps, self.values, self.times = container.to_numpy(times=True)
-        self.size = len(self.values)
-        self._has_steps = isinstance(container, Series) or self.steps.dtype == object
-
-    def digest(self, count: int) -> str:
-        """Return a sum of the first points, `-` where there are fewer."""
-        if count > self.size:
-            return "-"
-        total = hashlib.blake2b(digest_size=12)
-        for column in (self.steps[:count], self.values[:count], self.times[:count]):
-            plain = column.dtype == object
-            total.update(_json(column.tolist()).encode() if plain else import_numpy().ascontiguousarray(column).data)
-        return total.hexdigest()
-
-    def numbers(self, first: int, end: int) -> tuple[Any, list[str | None] | None]:
-        """Return the values as doubles, and as JSON those which that does not say."""
-        values = self.values[first:end]
-        if values.dtype.kind == "f" or (values.dtype.kind in "iu" and bool((abs(values) <= _EXACT).all())):
-            return values.astype("float64"), None
-        given = values.tolist()
-        odd = [None if type(one) is float or (type(one) is int and abs(one) <= _EXACT) else _json(one) for one in given]
-        return import_numpy().array([_double(one) for one in given], "float64"), odd
-
-    def places(self, first: int, end: int) -> tuple[Any, list[str | None] | None]:
-        """Return the steps as integers, and as JSON those that are none."""
-        if not self._has_steps:
-            return [None] * (end - first), None
-        steps = self.steps[first:end]
-        if steps.dtype.kind == "i":
-            return steps, None
-        given = steps.tolist()
-        is_whole = [type(step) is int and -(2**63) <= step < 2**63 for step in given]
-        whole = [step if fits else None for step, fits in zip(given, is_whole, strict=True)]
-        odd = [None if fits or step is None else _json(step) for step, fits in zip(given, is_whole, strict=True)]
-        return whole, odd
-
-
-def _double(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
 
 
 # files
@@ -335,70 +285,50 @@ class _Parts:
     """The files of one export, a few of which are open; none has more than some rows in memory."""
 
     def __init__(self, folder: str, export: str) -> None:
-        try:
-            import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
-            from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        except ImportError as error:
-            raise missing_extra("--parquet needs pyarrow", "pyarrow") from error
-        self._arrow, self._parquet = pyarrow, parquet
+        self._arrow, self._parquet = import_parquet()
+        pyarrow = self._arrow
         self._folder, self._export = folder, export
         self._open: dict[str, Any] = {}
         self._kept: dict[str, list[Any]] = {}
+        self._counts: Counter[str] = Counter()
         self._rows = 0
         self._files: dict[str, str] = {}
         self.points = 0
         text, number, whole, flag = pyarrow.string(), pyarrow.float64(), pyarrow.int64(), pyarrow.bool_()
-        often = pyarrow.dictionary(pyarrow.int32(), text)
         kinds = {"uid": text, "revision": whole, "hash": text, **dict.fromkeys(_TEXTS, text)}
         kinds |= {"status": text, "code": whole, "created": number, "started": number, "finished": number}
         kinds |= {**dict.fromkeys(_DOCUMENTS, text), "kept": text, "deleted": flag, "export": whole}
-        measured = {"trial": often, "metric": often, "position": whole, "step": whole, "step_odd": text}
-        measured |= {"value": number, "value_odd": text, "at": number, "take": pyarrow.int32()}
-        self._schemas = {"trials": pyarrow.schema(kinds.items()), "points": pyarrow.schema(measured.items())}
+        self._schemas = {"trials": pyarrow.schema(kinds.items()), "points": schema_of_points(pyarrow)}
 
     def add_trial(self, row: Mapping[str, Any], project: str | None, created: float) -> None:
         """Add a row a trial."""
         schema = self._schemas["trials"]
-        columns = [self._arrow.array([_text(row.get(field.name))], field.type) for field in schema]
+        columns = [self._arrow.array([as_text(row.get(field.name))], field.type) for field in schema]
         self._add("trials", project, _day(created), self._arrow.record_batch(columns, schema))
 
     def add_points(  # noqa: PLR0917 - a point has as many parts
-        self, project: str | None, created: float, uid: str, name: str, take: int, columns: _Columns, first: int
+        self, project: str | None, created: float, uid: str, name: str, take: int, columns: Columns, first: int
     ) -> None:
         """Add points of a metric from a position on."""
         for begin, end, day in _by_day(columns.times, first, created):
             for start in range(begin, end, _PIECE):
-                self._add(
-                    "points", project, day, self._batch(uid, name, take, columns, start, min(end, start + _PIECE))
-                )
+                batch = batch_of_points(self._arrow, uid, name, columns, start, min(end, start + _PIECE), take)
+                self._add("points", project, day, batch)
         self.points += columns.size - first
 
-    def _batch(self, uid: str, name: str, take: int, columns: _Columns, begin: int, end: int) -> Any:  # noqa: PLR0917
-        arrow, numpy, size = self._arrow, import_numpy(), end - begin
+    def add_none(self, project: str | None, created: float, uid: str, name: str, take: int) -> None:
+        """Add a row that says that a metric has no points any more."""
+        row = {"trial": uid, "metric": name, "take": take}
         schema = self._schemas["points"]
-        steps, odd_steps = columns.places(begin, end)
-        values, odd_values = columns.numbers(begin, end)
-        times = columns.times[begin:end]
-        # Not from pandas: not a number is a number here.
-        found = {
-            "trial": _same(arrow, numpy, uid, size),
-            "metric": _same(arrow, numpy, name, size),
-            "position": arrow.array(numpy.arange(begin, end), arrow.int64()),
-            "step": arrow.array(steps, arrow.int64()),
-            "step_odd": _texts(arrow, odd_steps, size),
-            "value": arrow.array(values, arrow.float64(), from_pandas=False),
-            "value_odd": _texts(arrow, odd_values, size),
-            "at": arrow.array(times, arrow.float64(), mask=times == 0),
-            "take": arrow.array(numpy.full(size, take, numpy.int32), arrow.int32()),
-        }
-        return arrow.record_batch([found[field.name] for field in schema], schema)
+        columns = [self._arrow.array([row.get(field.name)], field.type) for field in schema]
+        self._add("points", project, _day(created), self._arrow.record_batch(columns, schema))
 
     def _add(self, table: str, project: str | None, day: str, batch: Any) -> None:
-        place = f"{table}/project={_NONE if project is None else quote(_text(project), safe=' ')}/day={day}"
-        kept = self._kept.setdefault(place, [])
-        kept.append(batch)
+        place = f"{table}/project={_NONE if project is None else _partition(project)}/day={day}"
+        self._kept.setdefault(place, []).append(batch)
+        self._counts[place] += len(batch)
         self._rows += len(batch)
-        if sum(map(len, kept)) >= _GROUP:
+        if self._counts[place] >= _GROUP:
             self._write(place)
         elif self._rows >= _KEPT:
             for other in list(self._kept):
@@ -409,7 +339,7 @@ class _Parts:
         batches = self._kept.pop(place, [])
         if not batches:
             return
-        self._rows -= sum(map(len, batches))
+        self._rows -= self._counts.pop(place)
         writer = self._open.pop(place, None)
         if writer is None:
             while len(self._open) >= _OPEN:
@@ -432,18 +362,14 @@ class _Parts:
         return self._files
 
 
-def _text(value: Any) -> Any:
-    """Return a text as one that has a UTF-8 form, and others as they are."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _same(arrow: Any, numpy: Any, text: str, size: int) -> Any:
-    places = arrow.array(numpy.zeros(size, numpy.int32), arrow.int32())
-    return arrow.DictionaryArray.from_arrays(places, arrow.array([_text(text)], arrow.string()))
-
-
-def _texts(arrow: Any, texts: list[str | None] | None, size: int) -> Any:
-    return arrow.nulls(size, arrow.string()) if texts is None else arrow.array(texts, arrow.string())
+def _partition(project: str) -> str:
+    """Return a project as a folder is named by it: of a long name the beginning, and a sum of all of it."""
+    name = as_text(project)
+    quoted = quote(name, safe=" ")
+    if len(quoted) <= _LONGEST:
+        return quoted
+    kept = itertools.takewhile(lambda part: len(quote(part)) <= _LONGEST, itertools.accumulate(name))
+    return f"{quote(list(kept)[-1], safe=' ')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _by_day(times: Any, first: int, created: float) -> Iterator[tuple[int, int, str]]:

@@ -49,7 +49,7 @@ def to_plain(value: Any) -> Any:
     if kind is float:
         return value if value - value == 0 else _tagged("float", repr(value))
     if kind is int:
-        return value if -_LARGEST <= value <= _LARGEST else _tagged("int", _digits(value))
+        return value if -_LARGEST <= value <= _LARGEST else _tagged("int", digits(value))
     try:
         return _tree(value, [])
     except RecursionError:
@@ -235,7 +235,8 @@ def _untagged(tagged: dict[str, Any]) -> Any:
     return {"dtype": restore(dtype), "value": restore(value)}
 
 
-def _digits(number: int) -> str:
+def digits(number: int) -> str:
+    """Return an integer as text: in hexadecimal where it has more digits than Python writes."""
     return str(number) if number.bit_length() < _DECIMAL_BITS else hex(number)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,74 @@ def test_media_are_in_the_file(visit: Callable[..., FileVisit], tmp_path: Path) 
     tab.wait_for_function("document.querySelector('audio').readyState > 0")
     assert sound.evaluate("(one) => one.duration") == pytest.approx(0.1)
     tab.locator("section[aria-label='media moving'] img").evaluate("(one) => one.decode()")
-    for name in ("page", "long voice"):
-        said = tab.inner_text(f"section[aria-label='media {name}']")
-        assert "not in this file: track artifacts download brings it" in said
+    assert tab.frame_locator("iframe[title=page]").locator("b").inner_text() == "bold"
+    said = tab.inner_text("section[aria-label='media long voice']")
+    assert "not in this file: track artifacts download brings it" in said
+
+
+_REACHING = """
+<title>t</title><style>@import url({to}/1); @font-face {{ font-family: f; src: url({to}/2) }}
+p {{ color: rgb(1, 2, 3); background: url({to}/3); font-family: f }}</style>
+<p id=shown style="width: 77px">shown</p><img src={to}/4><img src=x onerror="parent.document.title='5'">
+<script>fetch("{to}/6"); top.location = "{to}/7"; document.getElementById("shown").textContent = "run"</script>
+<LINK rel=preconnect href={to}><link/rel=dns-prefetch href={to}>
+<link rel=prefetch href={to}/8><link rel=icon href={to}/9>
+<link rel=stylesheet href={to}/10><meta http-equiv=refresh content="0;url={to}/11"><base href={to}/12/>
+<iframe src={to}/13></iframe><iframe srcdoc="&lt;link rel=preconnect href={to}&gt;&lt;img src={to}/14&gt;"></iframe>
+<object data={to}/15></object><embed src={to}/16>
+<video src={to}/17 poster={to}/18 autoplay></video><audio src={to}/19></audio>
+<svg><image href={to}/20 /><use href={to}/21#a />
+<script href={to}/22></script><a href="{to}/23"><text y=20>svg</text></a></svg>
+<form action={to}/24><button>send</button></form><a href={to}/25 ping={to}/26><b>plain</b></a>
+<a href={to}/32 target=_self><b>self</b></a> <a href={to}/27 target=_top><b>top</b></a>
+<a href={to}/28 target=_blank><b>new</b></a> <a href="javascript:parent.document.title='29'"><b>js</b></a>
+<a href="data:text/html,<img src={to}/30>"><b>data</b></a>
+<a href={to}/31 download><b>file</b></a> <a href="report.html"><b>same</b></a>
+"""
+
+
+@pytest.fixture
+def deaf() -> Iterator[socket.socket]:
+    """A place that nobody may connect to."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def test_page_that_was_logged_reaches_nobody(browser: Any, tmp_path: Path, deaf: socket.socket) -> None:
+    """In the file it keeps its styles; no script of it runs, nothing is connected to, and no click leads away."""
+    with TrackClient(f"file://{tmp_path}/runs.json").new_trial(name="seen", parameters={}) as trial:
+        trial.log_html("page", _REACHING.format(to=_link_of(deaf)))
+    show(fetch(f"file://{tmp_path}/runs.json")).save(tmp_path / "report.html")
+    context = browser.new_context()
+    visit = FileVisit(context, (tmp_path / "report.html").as_uri())
+    tab = visit.open()
+    title = tab.title()
+    tab.locator("tbody button", has_text="seen").first.click()
+    frame = tab.frame_locator("iframe[title=page]")
+    shown = frame.locator("#shown")
+    style = shown.evaluate("(one) => getComputedStyle(one).color + getComputedStyle(one).width")
+
+    for words in ("send", "plain", "self", "top", "new", "js", "data", "file", "same", "svg"):
+        frame.get_by_text(words, exact=True).click(no_wait_after=True)
+        assert shown.inner_text() == "shown"
+
+    assert style == "rgb(1, 2, 3)77px"
+    assert tab.locator("iframe[title=page]").get_attribute("sandbox") == ""
+    assert [one.url for one in tab.frames] == [tab.url, "about:srcdoc"]
+    assert (tab.title(), len(context.pages)) == (title, 1)
+    # A connection that is meant comes, and by then those that are not would have.
+    with socket.create_server(("127.0.0.1", 0)) as control:
+        context.new_page().evaluate(f"new Image().src = '{_link_of(control)}'")
+        control.settimeout(20)
+        control.accept()[0].close()
+    deaf.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        deaf.accept()
+    context.close()
+
+
+def _link_of(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def test_spike_is_drawn_and_dragging_zooms(visit: Callable[..., FileVisit], three: Path) -> None:

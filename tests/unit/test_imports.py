@@ -83,6 +83,7 @@ ORDER = (
     "track.naming",
     "track.reading",
     "track.rows",
+    "track.pointtable",
     "track.lake",
     "track.seeds",
     "track.patterns",

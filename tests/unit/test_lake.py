@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from tests.children import python
 from track import TrackClient
 from track.aggregators.aggregator import StatAggregator
 from track.cli import main
+from track.cli.ls import selected
 from track.containers.series import Series
+from track.filters import parse_filter
+from track.lake import add_to_lake
+from track.objectstore import object_store
 from track.plain import restore
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
@@ -55,9 +60,9 @@ def _points(folder: Path) -> dict[tuple[str, str], list[Any]]:
         key = (row["trial"], row["metric"])
         last[key] = max(row["take"], last.get(key, 0))
     found: dict[tuple[str, str], list[Any]] = {}
-    for row in sorted(rows, key=lambda row: row["position"]):
+    for row in sorted(rows, key=lambda row: row["position"] or 0):
         key = (row["trial"], row["metric"])
-        if row["take"] == last[key]:
+        if row["take"] == last[key] and row["position"] is not None:
             found.setdefault(key, []).append((_said(row, "step"), repr(_said(row, "value")), row["at"]))
     return found
 
@@ -153,6 +158,132 @@ def test_what_was_changed_is_another_take(uri: str, tmp_path: Path) -> None:
     assert _points(tmp_path / "lake") == _stored(uri)
 
 
+def _read(folder: Path) -> tuple[list[Any], dict[Any, list[Any]], dict[Any, str]]:
+    """Return all that counts of a folder, as its page says: rows of trials, their points, and whose these are."""
+    trials = {row["uid"]: row for row in sorted(_table(folder, "trials"), key=lambda row: row["export"])}
+    shown = {uid: row | {"export": 0} for uid, row in trials.items() if not row["deleted"]}
+    points = {key: found for key, found in _points(folder).items() if key[0] in shown}
+    rows = sorted(_table(folder, "points"), key=lambda row: row["take"])
+    projects = {(row["trial"], row["metric"]): row["project"] for row in rows}
+    return sorted(shown.values(), key=lambda row: row["uid"]), points, {key: projects[key] for key in points}
+
+
+def _export(client: TrackClient, folder: Path) -> None:
+    rows, _, _ = selected(client.protocol, parse_filter([]))
+    add_to_lake(client.protocol, rows, object_store(str(folder)))
+
+
+def _deleted_and_back(client: TrackClient, uid: str, between: Callable[[], None]) -> None:
+    client.delete_trial(uid)
+    between()
+    client.restore_trial(uid)
+
+
+def _goes_on_from(step: int, **metrics: float) -> Callable[[TrackClient, str, Callable[[], None]], None]:
+    def change(client: TrackClient, uid: str, between: Callable[[], None]) -> None:
+        trial = client.set_trial(uid=uid, force=True)
+        trial.resume_from(step)
+        between()
+        if metrics:
+            trial.log_metrics(step=step, **metrics)
+        trial.finish()
+
+    return change
+
+
+def _tagged(client: TrackClient, uid: str, between: Callable[[], None]) -> None:
+    client.set_trial(uid=uid, force=True).add_tags(paper="v2", **{"": 1})
+    between()
+
+
+def _pruned(client: TrackClient, uid: str, between: Callable[[], None]) -> None:
+    client.set_trial(uid=uid, force=True).set_status("pruned", "too slow")
+    between()
+
+
+def _moved(client: TrackClient, uid: str, between: Callable[[], None]) -> None:
+    client.protocol.add_project_trial(
+        client.set_project(name="other", force=True), client.protocol.fetch_trials({"uid": uid})[0]
+    )
+    between()
+
+
+def _moved_while_deleted(client: TrackClient, uid: str, between: Callable[[], None]) -> None:
+    trial = client.protocol.fetch_trials({"uid": uid})[0]
+    client.delete_trial(uid)
+    client.protocol.add_project_trial(client.set_project(name="other", force=True), trial)
+    between()
+    client.restore_trial(uid)
+
+
+def _logged_more(client: TrackClient, uid: str, between: Callable[[], None]) -> None:
+    with client.set_trial(uid=uid, force=True) as trial:
+        trial.log_metrics(step=5, loss=5.0, new=math.nan)
+        between()
+        trial.log_metrics(step=6, loss=6.0)
+
+
+@pytest.mark.parametrize("scheme", ["file", "sqlite", "ephemeral"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _deleted_and_back, _goes_on_from(2, loss=9.0), _goes_on_from(0), _goes_on_from(0, loss=9.0), _goes_on_from(4),
+        _tagged, _pruned, _moved, _moved_while_deleted, _logged_more,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_between", [False, True])
+def test_folder_that_grew_is_that_of_a_fresh_export(
+    tmp_path: Path, scheme: str, change: Callable[..., None], is_between: bool
+) -> None:
+    """Whatever happened to a trial between two exports, and with another one in the middle, reading gives the same."""
+    client = TrackClient("ephemeral:" if scheme == "ephemeral" else f"{scheme}:{tmp_path}/runs", environment="none")
+    client.set_project(name="digits")
+    for name in ("one", "other"):
+        with client.new_trial(name=name, parameters={"name": name}, force=True) as trial:
+            for step in range(5):
+                trial.log_metrics(step=step, loss=float(step))
+            trial.log_metrics(step=4, late=1)
+            trial.log_metrics(once=1)
+    uid = client.protocol.fetch_trials()[0].uid
+    _export(client, tmp_path / "lake")
+
+    change(client, uid, lambda: _export(client, tmp_path / "lake") if is_between else None)
+    _export(client, tmp_path / "lake")
+
+    _export(client, tmp_path / "fresh")
+    grown, fresh = _read(tmp_path / "lake"), _read(tmp_path / "fresh")
+    assert len(fresh[0]) == 2
+    assert grown == fresh
+
+
+@pytest.mark.parametrize("names", [["../../x", "a/b", "/abs", "..", ".", "", "%2e%2e", "%2E%2E", "..\\.."],
+    ["a\x00b", "a\nb", "a\rb", "\u202e", "day=1", "007", "null", "__HIVE_DEFAULT_PARTITION__", "=cmd()", "-l", "CON"],
+    ["x" * 300, "x" * 299, "é" * 300, "é" * 20, "Name", "name", "NAME", "name ", "name.", " "],
+])  # fmt: skip
+def test_name_of_a_project_is_no_way_out(tmp_path: Path, names: list[str]) -> None:
+    """Whatever projects are called, each has a folder in its place, and its name is read back."""
+    client = TrackClient(f"file:{tmp_path}/runs.json", environment="none")
+    for name in names:
+        client.set_project(name=name, force=True)
+        with client.new_trial(name=name, parameters={}, force=True) as trial:
+            trial.log_metrics(step=0, **{name: 1.0})
+
+    _export(client, tmp_path / "at" / "lake")
+
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"runs", "at"}
+    assert [path.name for path in (tmp_path / "at").iterdir()] == ["lake"]
+    for table in ("trials", "points"):
+        folders = list((tmp_path / "at" / "lake" / table).iterdir())
+        assert all(folder.name.startswith("project=") for folder in folders)
+        assert len(folders) == len(names)
+    trials = _table(tmp_path / "at" / "lake", "trials")
+    assert sorted(row["project_name"] for row in trials) == sorted(names)
+    assert all(row["name"] == row["project_name"] for row in trials)
+    by_uid = {row["uid"]: row["name"] for row in trials}
+    points = _table(tmp_path / "at" / "lake", "points")
+    assert sorted(by_uid[row["trial"]] for row in points) == sorted(row["metric"] for row in points) == sorted(names)
+
+
 def test_deleted_run_is_said_to_be(uri: str, tmp_path: Path) -> None:
     """The last row of a trial that was hidden, or removed for good, says so."""
     hidden, forgotten = (trial.uid for trial in track.fetch(uri))
@@ -222,7 +353,7 @@ def test_mistakes_are_told(
     assert not (tmp_path / "lake").exists()
 
 
-@pytest.mark.parametrize("said", ["", "{", "[]", '{"format": 1}', '{"format": 1, "trials": {"a": 5}}', "\udcff"])
+@pytest.mark.parametrize("said", ["", "{", "[]", '{"format": 2}', '{"format": 2, "trials": {"a": 5}}', "\udcff"])
 @pytest.mark.parametrize("kind", ["cursor", "begun"])
 def test_damaged_note_is_one_error(
     uri: str, tmp_path: Path, kind: str, said: str, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import secrets
@@ -13,31 +12,35 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TextIO
 
+from track.artifacts import artifacts_in
 from track.cli.ls import selected
-from track.cli.shell import NOTHING, as_json, on_store, say_json, take_words, tell
-from track.errors import InvalidCall, missing_extra
+from track.cli.shell import NOTHING, as_json, csv_cell, csv_writer, on_store, say_json, take_words, tell
+from track.errors import InvalidCall, TrackError
 from track.filters import parse_filter
-from track.frames import to_arrow
 from track.lake import add_to_lake, is_lake
-from track.media import media_in, plain_medium
+from track.media import Medium, media_in, plain_medium, type_of_image
 from track.objectstore import object_store
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import printable
+from track.pointtable import import_parquet, write_points
 from track.rows import Row
+from track.structure import Trial
 from track.table import HIDDEN_METADATA
 
 _DESCRIPTION = """
 Writes trials, or those that FILTER chooses, with all of their points. A file is there once it is whole; one that is
 there already is replaced. OUT may be - for standard output, of --csv, --jsonl and --html.
 """
+_SHOWN = ("image/png", "image/jpeg", "image/gif")
 _FORMS = {
     "csv": "a line a point: uid, name, metric, step, value, time",
     "jsonl": "a document a trial in each line, as track ls --json has it, with its points",
     "html": "one file under 5 MB with table, charts, comparison and each run's page, which any browser opens",
     "parquet": "a file *.parquet, a table of points; else a folder, or s3://..., to which what is new is added (extra "
     "pyarrow); DuckDB, Spark, polars and pandas read both",
-    "tensorboard": "a folder of event files, one a trial (extra tensorboard); those that are there are left alone",
+    "tensorboard": "a folder of event files, one a trial, with its images, texts, histograms and sounds (extra "
+    "tensorboard); those that are there are left alone",
 }
 
 
@@ -127,12 +130,12 @@ def _whole(out: str) -> Iterator[TextIO]:
 
 def _to_csv(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
     with _whole(out) as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         writer.writerow(("uid", "name", "metric", "step", "value", "time"))
         for row in rows:
             for name, steps, values, times in _points(protocol, row):
                 for step, value, at in zip(steps, values, times, strict=True):
-                    writer.writerow((row.uid, row.trial.name, name, step, value, at or ""))
+                    writer.writerow((row.uid, row.trial.name, name, csv_cell(step), csv_cell(value), at or ""))
     return 0
 
 
@@ -172,13 +175,10 @@ def _to_html(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
 
 
 def _to_parquet(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
-    try:
-        from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError as error:
-        raise missing_extra("--parquet needs pyarrow", "pyarrow") from error
-    table = to_arrow(protocol.fetch_trials({"uid": {"$in": [row.uid for row in rows]}}), times=True)
+    import_parquet()
+    trials = (trial for row in rows for trial in protocol.fetch_trials({"uid": row.uid}))
     with _whole(out) as file:
-        parquet.write_table(table, file.buffer)
+        write_points(trials, file.buffer)
     return 0
 
 
@@ -191,8 +191,40 @@ def _to_tensorboard(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
         if os.path.isdir(os.path.join(sink.folder, run_name(row.trial))):
             left += 1
             continue
-        sink.export(row.trial, _points(protocol, row))
+        sink.export(row.trial, _points(protocol, row), _media(protocol, row.trial))
     return left
+
+
+def _media(protocol: Protocol, trial: Trial) -> Iterator[tuple[Medium, Any]]:
+    """Yield what TensorBoard shows, with its content, and say what it shows not, or what is not there."""
+    left: dict[tuple[str, str], int] = {}
+    for medium in media_in(trial, None, artifacts_in(protocol, trial)):
+        try:
+            content = _content(medium)
+        except (TrackError, OSError) as error:
+            tell(f"{medium.kind} {medium.name!r} is left out: {error}")
+            continue
+        if content is None:
+            left[medium.kind, medium.name] = left.get((medium.kind, medium.name), 0) + 1
+        else:
+            yield medium, content
+    for (kind, name), count in left.items():
+        tell(
+            f"{count:,} of {kind} {name!r} left out: TensorBoard shows PNG, JPEG and GIF, sounds, texts and histograms"
+        )
+
+
+def _content(medium: Medium) -> Any:
+    match medium.kind:
+        case "text":
+            return medium.text
+        case "histogram":
+            return medium.histogram
+        case "image" | "video" if type_of_image(data := medium.read_bytes()) in _SHOWN:
+            return data
+        case "audio":
+            return medium.read_bytes()
+    return None
 
 
 _WRITERS = {

@@ -9,14 +9,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from glob import glob
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from track.configuration import options
 from track.errors import BackendUnavailable, InvalidCall, LockTimeout, NotFound, TrackError
 from track.persistence.registry import known_schemes
 from track.persistence.utils import is_stored, names_no_store
 from track.plain import printable
-from track.shown import LONGEST_MESSAGE, bounded, clean, cut, sentence_of
+from track.shown import LONGEST_MESSAGE, bounded, clean, cut, sentence_of, text_of
 
 if TYPE_CHECKING:
     from track.persistence.protocol import Protocol
@@ -248,16 +248,27 @@ def csv_cell(value: Any) -> Any:
 
     if value is MISSING or value is None:
         return ""
-    return value if isinstance(value, (int, float, str)) else str(value)
+    if isinstance(value, (float, str)):
+        return value
+    # An integer of thousands of digits is hexadecimal.
+    return printable(value) if isinstance(value, int) else text_of(value)
+
+
+def csv_writer(file: TextIO) -> Any:
+    """Return a writer of comma-separated values, a line feed after each; a text with any end of a line is quoted."""
+    import csv
+    from types import SimpleNamespace
+
+    # It quotes what has a letter of its own ends of lines, and gives each line in one piece.
+    return csv.writer(SimpleNamespace(write=lambda line: file.write(f"{line[:-2]}\n")), lineterminator="\r\n")
 
 
 def say_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print comma-separated values, with a line of names; numbers have all their digits."""
-    import csv
     import io
 
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv_writer(file)
     writer.writerow(names)
     if sys.stdout is not None and sys.stdout.isatty():
         rows = ([clean(cell, sys.maxsize) if isinstance(cell, str) else cell for cell in row] for row in rows)

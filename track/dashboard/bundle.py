@@ -160,7 +160,10 @@ def _page() -> tuple[str, str, str, str]:
     icon = f"data:image/svg+xml;base64,{base64.b64encode((_STATIC / 'icon.svg').read_bytes()).decode()}"
     script = joined(modules, "app.js").replace('"icon.svg"', f'"{icon}"')
     styles = _text(_STATIC / "vendor" / "uPlot.min.css") + _text(_STATIC / "style.css")
-    return styles, _text(_STATIC / "vendor" / "uPlot.iife.min.js"), script, icon
+    plots = _text(_STATIC / "vendor" / "uPlot.iife.min.js")
+    if any(re.search(r"</(?:script|style)|<!--", part, re.IGNORECASE) for part in (styles, plots, script)):
+        raise ValueError("a part of the page would end its own element")
+    return styles, plots, script, icon
 
 
 def _text(path: Path) -> str:
@@ -180,9 +183,10 @@ def document(data: str, title: str, note: str = "") -> str:
         What somebody should know who reads the file as text, or has no scripts.
     """
     styles, plots, script, icon = _page()
+    # A page that was logged is in a frame of this document, and under its policy: its styles are its own.
     policy = (
-        f"default-src 'none'; script-src {_sum(plots)} {_sum(script)}; style-src {_sum(styles)}; img-src blob: data:; "
-        "media-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {_sum(plots)} {_sum(script)}; style-src 'unsafe-inline'; "
+        "img-src blob: data:; media-src data:; base-uri 'none'; form-action 'none'"
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -209,7 +213,5 @@ def document(data: str, title: str, note: str = "") -> str:
 
 
 def _sum(text: str) -> str:
-    """Return what the policy of contents calls a script or style by."""
-    if re.search(r"</(?:script|style)|<!--", text, re.IGNORECASE):
-        raise ValueError("a part of the page would end its own element")
+    """Return what the policy of contents calls a script by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -14,7 +14,7 @@ from track.dashboard.files import is_elsewhere
 from track.dashboard.media import grid_of, shown_of
 from track.dashboard.rows import Plain
 from track.dashboard.source import Source
-from track.media import Medium, type_of_image, type_of_recording
+from track.media import Medium, framed, type_of_image, type_of_recording
 from track.structure import Trial
 
 _LARGEST = 1 << 20
@@ -110,6 +110,8 @@ class Filed:
             return _picture(medium)
         if medium.kind in ("audio", "video"):
             return _recording(medium)
+        if medium.kind == "html" and (page := _content(medium.artifact, _LARGEST)):
+            return _answer({"page": framed(page.decode())})
         if medium.kind in ("text", "table") and _content(medium.artifact, _LARGEST):
             return _answer(shown_of(medium))
         return {}, 0

@@ -11,7 +11,7 @@ from track.artifacts import artifacts
 from track.dashboard.answers import Answer, Refused, json_answer, plain_number
 from track.dashboard.files import of_run
 from track.errors import CorruptArtifact, NotFound, TrackError
-from track.media import Histogram, Medium, media_in, said_of
+from track.media import Histogram, Medium, framed, media_in, said_of
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.shown import cut, text_of
@@ -79,7 +79,7 @@ def html_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
     if medium.kind != "html":
         raise Refused(404, "this is no page")
     try:
-        data = medium.read_bytes()
+        data = framed(medium.text).encode()
     except (TrackError, OSError) as error:
         raise _refused(error) from error
     headers = (("Content-Security-Policy", _POLICY), ("X-Frame-Options", "SAMEORIGIN"))

@@ -12,7 +12,7 @@ from track.media.images import image_content, type_of_image
 from track.media.medium import Histogram, Media, Medium, media_in, plain_medium, said_of
 from track.media.sounds import audio_content, type_of_recording, video_content
 from track.media.tables import table_content
-from track.media.texts import html_content, text_content
+from track.media.texts import framed, html_content, text_content
 from track.media.writing import MediaWriter, kept_of
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Medium",
     "audio_content",
     "figure_content",
+    "framed",
     "histogram_content",
     "html_content",
     "image_content",

@@ -15,6 +15,7 @@ import msgspec
 from track.artifacts import Artifact, artifacts_of
 from track.errors import CorruptArtifact, InvalidCall, NotFound, missing_extra, suggestion
 from track.media.tables import first_rows, rows_in
+from track.media.texts import framed
 from track.structure import Trial
 from track.table import html_of
 
@@ -295,7 +296,7 @@ def _inner(medium: Medium) -> str:
     if medium.kind == "video":
         return f'<video controls style="max-width:320px" src="{_address(medium.type, medium.artifact)}"></video>'
     if medium.kind == "html":
-        page = html.escape(medium.text, quote=True)
+        page = html.escape(framed(medium.text), quote=True)
         return f'<iframe sandbox="" style="width:480px;height:320px;border:1px solid #8888" srcdoc="{page}"></iframe>'
     if medium.kind == "text":
         text = medium.text

@@ -22,7 +22,8 @@ from track.containers.columns import LARGEST
 from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
 from track.persistence.utils import mask_secrets, read_options, uri_path
-from track.plain import named_tags, nearest_double, restore, utf8
+from track.plain import digits, named_tags, nearest_double, restore, utf8
+from track.shown import text_of
 from track.structure import CustomStatus, Status, Trial
 
 __all__ = ["TensorBoardProtocol", "run_name"]
@@ -62,8 +63,8 @@ class TensorBoardProtocol(SinkProtocol):
         """Begin an event file, with the trial's parameters, tags and metadata as texts."""
         return self._begun(trial, os.path.join(self.folder, run_name(trial)))
 
-    def _begun(self, trial: Trial, folder: str) -> _Run:
-        run = _Run(self._tensorboard, folder)
+    def _begun(self, trial: Trial, folder: str, at: float | None = None) -> _Run:
+        run = _Run(self._tensorboard, folder, at)
         facts = {"parameters": trial.parameters, "tags": named_tags(trial.tags), "metadata": trial.metadata}
         for kind, values in facts.items():
             self.run_facts(run, kind, values)
@@ -77,7 +78,7 @@ class TensorBoardProtocol(SinkProtocol):
     def run_facts(self, run: Any, kind: str, values: dict[str, Any]) -> None:
         plain = {name: restore(value) for name, value in values.items()}
         for name, value in plain.items():
-            run.write_text(f"{kind}/{name}", str(value))
+            run.write_text(f"{kind}/{name}", digits(value) if type(value) is int else text_of(value))
         if kind == "parameters":
             run.parameters.update(plain)
 
@@ -93,8 +94,10 @@ class TensorBoardProtocol(SinkProtocol):
         """Write the table of parameters and numbers that the page *HParams* shows, and close the file."""
         run.end()
 
-    def export(self, trial: Trial, metrics: Iterable[tuple[str, Any, Any, Any]]) -> None:
-        """Write the event file of a trial that is stored elsewhere, its points at the times at which they were logged.
+    def export(
+        self, trial: Trial, metrics: Iterable[tuple[str, Any, Any, Any]], media: Iterable[tuple[Any, Any]] = ()
+    ) -> None:
+        """Write the event file of a trial that is stored elsewhere, all of it at the times at which it was logged.
 
         Its folder is there once it is whole.
 
@@ -102,16 +105,22 @@ class TensorBoardProtocol(SinkProtocol):
         ----------
         metrics: iterable of (name, steps, values, times)
             Values that are no numbers are left out.
+        media: iterable of (medium, content)
+            Bytes of an image or a sound, a text, or a histogram.
         """
         shown = {name: value for name, value in trial.metadata.items() if not name.startswith("_")}
         folder = os.path.join(self.folder, run_name(trial))
         part = f"{folder}.{secrets.token_hex(4)}.part"
-        run = self._begun(replace(trial, metadata=shown), part)
+        stamps = trial.timestamps
+        run = self._begun(replace(trial, metadata=shown), part, stamps.get("created"))
         try:
             for name, steps, values, times in metrics:
                 for step, value, at in zip(steps, values, times, strict=True):
                     if isinstance(value, (int, float)):
                         run.write_number(name, value, step, at or None)
+            for medium, content in media:
+                run.write_medium(medium, content)
+            run.at = stamps.get("finished") or run.at
             self.run_status(run, trial.status, "\n".join(map(str, trial.errors)) or None)
             self.run_end(run)
             os.replace(part, folder)
@@ -140,40 +149,71 @@ class _Run:
     training once the thread has died of it.
     """
 
-    def __init__(self, tensorboard: Any, folder: str) -> None:
+    def __init__(self, tensorboard: Any, folder: str, at: float | None = None) -> None:
         self._tensorboard = tensorboard
         self._folder = folder
         self._file: io.FileIO | None = None
+        self.at = at
+        """When that was which has no time of its own, unix seconds; None for now."""
         self.parameters: dict[str, Any] = {}
-        self._names: set[str] = set()
+        self._kinds: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._writing = threading.RLock()
         self._write(file_version="brain.Event:2")
 
     def write_number(self, name: str, value: Any, step: Any, at: float | None = None) -> None:
         """Write one number, which was logged at a time, unix seconds: by default now."""
-        with self._writing:
-            if type(step) is not int or not -LARGEST <= step < LARGEST:
-                step = self._counts.get(name, 0)
-                self._counts[name] = step + 1
-            self._names.add(name)
-            self._write(at, step=step, summary=self._scalar(name, nearest_double(value)))
-
-    def _scalar(self, name: str, value: float) -> Any:
         # Not tensorboardX's own: it logs a warning at every NaN.
-        summary = self._tensorboard.summary.Summary
-        return summary(value=[summary.Value(tag=_tag(name), simple_value=value)])
+        self._write_value(name, "number", step, at, simple_value=nearest_double(value))
 
     def write_text(self, name: str, text: str) -> None:
         """Write one text, which is shown as it is and not as Markdown."""
-        indented = "\n".join(f"    {line}" for line in utf8(text).splitlines())
-        self._write(summary=self._tensorboard.summary.text(_tag(name), indented))
+        indented = "\n".join(f"    {line}" for line in text.split("\n"))
+        self._write_value(f"{name}/text_summary", "text", 0, None, **self._text(indented))
+
+    def write_medium(self, medium: Any, content: Any) -> None:
+        """Write an image, a sound, a histogram, or a text, which is Markdown here."""
+        summary = self._tensorboard.summary
+        made: dict[str, Any]
+        match medium.kind:
+            case "text":
+                made = self._text(content)
+            case "histogram":
+                made = {"histo": _counted(summary.HistogramProto, content)}
+            case "audio":
+                facts = {"sample_rate": _fact(medium, "rate"), "content_type": utf8(medium.type)}
+                made = {"audio": summary.Summary.Audio(encoded_audio_string=content, **facts)}
+            case _:
+                facts = {word: _fact(medium, word) for word in ("width", "height")}
+                made = {"image": summary.Summary.Image(encoded_image_string=content, **facts)}
+        self._write_value(medium.name, medium.kind, medium.step, medium.at or None, **made)
+
+    def _write_value(self, name: str, kind: str, step: Any, at: float | None, **value: Any) -> None:
+        with self._writing:
+            tag = self._tag(name, kind)
+            if type(step) is not int or not -LARGEST <= step < LARGEST:
+                step = self._counts.get(tag, 0)
+                self._counts[tag] = step + 1
+            summary = self._tensorboard.summary.Summary
+            self._write(at, step=step, summary=summary(value=[summary.Value(tag=tag, **value)]))
+
+    def _text(self, text: str) -> dict[str, Any]:
+        (made,) = self._tensorboard.summary.text("", utf8(text)).value
+        return {"tensor": made.tensor, "metadata": made.metadata}
+
+    def _tag(self, name: str, kind: str) -> str:
+        """Return the name of something in TensorBoard, where all of one name are of one kind."""
+        tag = utf8(name)
+        while self._kinds.setdefault(tag, kind) != kind:
+            tag = f"{tag} ({kind})"
+        return tag
 
     def end(self) -> None:
         """Close the file; what comes later goes to another one beside it."""
         with self._writing:
             simple = {name: _simple(value) for name, value in self.parameters.items()}
-            for summary in self._tensorboard.summary.hparams(simple, dict.fromkeys(map(_tag, sorted(self._names)))):
+            numbers = [tag for tag, kind in self._kinds.items() if kind == "number"]
+            for summary in self._tensorboard.summary.hparams(simple, dict.fromkeys(sorted(numbers))):
                 self._write(summary=summary)
             self.close()
 
@@ -185,6 +225,7 @@ class _Run:
                 self._file = None
 
     def _write(self, at: float | None = None, **event: Any) -> None:
+        at = self.at if at is None else at
         record = self._record(time.time() if at is None else at, **event)
         with self._writing:
             if self._file is None:
@@ -211,13 +252,33 @@ class _Run:
 
 
 _counter = itertools.count()
+_EXACT = 2**53
 
 
-def _tag(name: str) -> str:
-    """Return a name as TensorBoard allows it."""
-    return re.sub(r"[^-/\w.]", "_", utf8(name)).lstrip("/")
+def _fact(medium: Any, word: str) -> int:
+    """Return a number that is known of a medium; 0 for none: who writes to a store has said it."""
+    found = medium.facts.get(word)
+    return found if type(found) is int and 0 <= found < 2**31 else 0
+
+
+def _counted(proto: Any, found: Any) -> Any:
+    """Return a histogram as TensorBoard keeps it: sums are those of the middles of its bins."""
+    middles = [(low + high) / 2 for low, high in itertools.pairwise(found.edges)]
+    counts = list(map(nearest_double, found.counts))
+    pairs = list(zip(middles, counts, strict=True))
+    return proto(
+        min=found.edges[0],
+        max=found.edges[-1],
+        num=sum(counts),
+        sum=sum(middle * count for middle, count in pairs),
+        sum_squares=sum(middle * middle * count for middle, count in pairs),
+        bucket_limit=found.edges[1:],
+        bucket=counts,
+    )
 
 
 def _simple(value: Any) -> bool | float | int | str:
-    is_small = not isinstance(value, int) or -LARGEST <= value < LARGEST
-    return value if isinstance(value, (bool, float, int)) and is_small else utf8(str(value))
+    is_exact = not isinstance(value, int) or abs(value) <= _EXACT
+    if isinstance(value, (bool, float, int)) and is_exact:
+        return value
+    return digits(value) if isinstance(value, int) else utf8(text_of(value))

@@ -60,6 +60,29 @@ def test_artifact_is_downloaded(uri: str, tmp_path: Path, capsys: pytest.Capture
     assert target.read_bytes() == b"first"
 
 
+def test_each_name_comes_back_as_a_file_of_its_own(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever files are called, each is below this folder, under its name; what would climb was not stored."""
+    names = [
+        "a/b", "Loss", "loss", "CON", "=cmd()", "-lead", "%2e%2e", "%2E%2E", "a b", "a_b", "007", '"q"', "a,b", "a\\b",
+        "name ", "name.", "\u202e", "é" * 80,
+    ]  # fmt: skip
+    trial = start(uri)
+    for name in names:
+        trial.log_artifact(name.encode(), name)
+    (tmp_path / "at").mkdir()
+    monkeypatch.chdir(tmp_path / "at")
+    before = {path.name for path in tmp_path.iterdir()}
+
+    codes = [main(["artifacts", "download", uri, "--", name]) for name in names]
+
+    assert set(codes) == {0}
+    found = {
+        path.relative_to(tmp_path / "at").as_posix(): path for path in Path().resolve().rglob("*") if path.is_file()
+    }
+    assert {name: path.read_bytes().decode() for name, path in found.items()} == {name: name for name in names}
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -97,10 +97,11 @@ def test_first_modules_are_asked_for_at_once() -> None:
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
 def test_names_are_never_markup(path: Path) -> None:
-    """No script makes markup or code of texts."""
+    """No script makes markup or code of texts, unless in a frame whose sandbox is empty."""
+    text = re.sub(r'<iframe key=\S+ sandbox="" [^>]* srcdoc=', "", path.read_text(encoding="utf-8"))
+
     found = re.findall(
-        r"(?:inner|outer)HTML|insertAdjacentHTML|document\.write|dangerouslySet|\beval\b|new Function|srcdoc",
-        path.read_text(encoding="utf-8"),
+        r"(?:inner|outer)HTML|insertAdjacentHTML|document\.write|dangerouslySet|\beval\b|new Function|srcdoc", text
     )
 
     assert not found

@@ -13,6 +13,7 @@ from track import TrackClient, fetch
 from track.dashboard import as_document
 from track.dashboard.onefile import Written, written
 from track.dashboard.source import loose
+from track.media import framed
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'>50% #1</svg>"
 
@@ -28,7 +29,7 @@ def _noise(size: int) -> bytes:
 
 
 def test_what_is_looked_at_is_in_the_file(tmp_path: Path) -> None:
-    """Images with their content, texts, tables and histograms with what the page shows of them; nothing is noted."""
+    """Images and pages with their content, others with what is shown of them; what is too large is counted."""
     client = TrackClient(f"file://{tmp_path}/runs.json")
     with client.new_trial(parameters={}) as trial:
         for step in range(3):
@@ -37,6 +38,8 @@ def test_what_is_looked_at_is_in_the_file(tmp_path: Path) -> None:
         trial.log_image("drawing", SVG)
         trial.log_text("note", "<script>alert(1)</script>")
         trial.log_table("table", [{"a": 1}])
+        trial.log_html("page", "<b>bold</b>")
+        trial.log_html("large", "x" * ((1 << 20) + 1))
 
     made, (media,) = _written(client)
 
@@ -47,7 +50,9 @@ def test_what_is_looked_at_is_in_the_file(tmp_path: Path) -> None:
     assert by_name["note"]["held"] == {"text": "<script>alert(1)</script>"}
     assert by_name["table"]["held"] == {"columns": ["a"], "rows": [["1"]], "left": 0}
     assert by_name["weights"]["held"]["steps"] == [0, 1, 2]
-    assert "images" not in made.note
+    assert by_name["page"]["held"] == {"page": framed("<b>bold</b>")}
+    assert "held" not in by_name["large"]
+    assert "10 of 11 images" in made.note
 
 
 def test_small_sounds_and_videos_are_in_the_file(tmp_path: Path) -> None:

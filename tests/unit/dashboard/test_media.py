@@ -26,7 +26,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> TrialLogger:
             trial.log_histogram("weights", [float(step), step + 1.0], step=step)
         trial.log_text("note", "<script>alert(1)</script>")
         trial.log_table("table", [{"a": number, "b": "x" * 300} for number in range(500)])
-        trial.log_html("page", "<script>alert(1)</script>")
+        trial.log_html("page", "<script>alert(1)</script><LINK rel=preconnect href=https://example.org>")
         trial.log_image("drawing", SVG)
         trial.log_audio("voice", [0.0, 1.0], rate=2)
         trial.log_artifact(b"weights", "model.bin")
@@ -87,8 +87,9 @@ def test_tables_and_texts_are_read_by_the_server(seen: Asker, trial: TrialLogger
 
 def test_a_page_is_shown_in_a_sandbox(seen: Asker, trial: TrialLogger) -> None:
     """HTML that was logged comes with a policy under which it runs nothing and asks nobody."""
-    seen.ask(address(trial, "page", more="&show=page"))
+    page = seen.ask(address(trial, "page", more="&show=page"))
 
+    assert b"<!LINK rel=preconnect" in page
     policy = seen.headers["Content-Security-Policy"]
     assert seen.status == 200
     assert policy.startswith("sandbox; default-src 'none'")

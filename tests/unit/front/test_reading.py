@@ -336,6 +336,15 @@ def test_table_has_a_row_a_point(store: str) -> None:
     assert rows[0]["time"].timestamp() == pytest.approx(trials[0].metrics["loss"].points.times()[0], abs=1e-6)
 
 
+def test_integer_that_is_too_large_for_a_double_is_infinite_in_arrow() -> None:
+    """Beside other numbers it is a double, as those are."""
+    pytest.importorskip("pyarrow")
+
+    table = to_arrow(_trial(loss=[(0, 0.5), (1, 10**400), (2, -(10**5000))]))
+
+    assert table["value"].to_pylist() == [0.5, math.inf, -math.inf]
+
+
 @pytest.mark.parametrize(
     ("steps", "values", "kinds"),
     [

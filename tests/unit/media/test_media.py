@@ -345,7 +345,7 @@ def test_a_store_that_cannot_be_written_to_is_said_once_and_counted(
 def test_a_notebook_shows_media_and_runs_nothing_of_them(trial: TrialLogger) -> None:
     """What a user has logged is text, an image, or in a frame without rights; never a part of the page."""
     trial.log_text("note", "<script>alert(1)</script>", caption="<b>")
-    trial.log_html("page", "<script>alert(2)</script>")
+    trial.log_html("page", "<script>alert(2)</script><a href=https://example.org>")
     trial.log_image("drawing", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(3)'/>")
     trial.log_histogram("weights", [1.0, 2.0])
     trial.log_table("table", [{"<i>": "<u>"}])
@@ -356,6 +356,8 @@ def test_a_notebook_shows_media_and_runs_nothing_of_them(trial: TrialLogger) -> 
     assert "onload" not in shown
     assert "<u>" not in shown
     assert '<iframe sandbox=""' in shown
+    assert "default-src &#x27;none&#x27;" in shown
+    assert "&lt;!a href=https://example.org" in shown
     assert shown.count("<figure") == 5
 
 

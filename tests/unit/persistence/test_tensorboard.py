@@ -76,14 +76,33 @@ def test_numbers_are_read_back(client: TrackClient, tmp_path: Path) -> None:
     assert [event.value >= 0 for event in reader.Scalars("chrono_batch")] == [True]
 
 
-def test_odd_names_are_shown_as_the_tool_allows(client: TrackClient, tmp_path: Path) -> None:
-    """What TensorBoard has no place for becomes a line below."""
-    with client.new_trial(parameters={"learning rate?": 1}) as log:
-        log.log_metrics(**{"/top 1 (é)": 0.5})
+def test_odd_names_are_kept(client: TrackClient, tmp_path: Path) -> None:
+    """No two names become one; a number and a text of one name are told apart, as TensorBoard wants it."""
+    names = ["/top 1 (é)", "top_1__é_", "a b", "a_b", "../x", "", "a\x00\nb", "Loss", "loss", "x" * 300]
+    with client.new_trial(parameters={"learning rate?": 1, "learning_rate_": 2}) as log:
+        log.log_metrics(**dict.fromkeys(names, 0.5))
+        log.log_metrics(**{"status/text_summary": 0.5})
 
     reader = _read(_run(tmp_path / "runs"))
-    assert reader.Tags()["scalars"] == ["top_1__é_"]
-    assert _texts(reader)["parameters/learning_rate_"] == ["1"]
+    assert reader.Tags()["scalars"] == [*names, "status/text_summary (number)"]
+    texts = _texts(reader)
+    assert texts["parameters/learning rate?"] == ["1"]
+    assert texts["parameters/learning_rate_"] == ["2"]
+    assert texts["status"][-1] == "Completed"
+
+
+def test_huge_integers_are_texts(client: TrackClient, tmp_path: Path) -> None:
+    """A parameter that no double says is not rounded, and one that Python writes in no decimal is there, too."""
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    with client.new_trial(parameters={"seed": 2**53 + 1, "huge": 10**5000}):
+        pass
+
+    reader = _read(_run(tmp_path / "runs"))
+    content = reader.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    started = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert started["seed"].string_value == str(2**53 + 1)
+    assert started["huge"].string_value == _texts(reader)["parameters/huge"][0] == hex(10**5000)
 
 
 def test_facts_are_read_back(client: TrackClient, tmp_path: Path) -> None:

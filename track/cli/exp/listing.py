@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import glob
 import io
 import os
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from track.cli.shell import SCHEMA, as_json, say
+from track.cli.shell import SCHEMA, as_json, csv_writer, say
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot, suggestion
 from track.experiment.parts import load_file
@@ -280,7 +279,7 @@ def _order(value: Any) -> tuple[bool, float, str]:
 def as_csv(columns: Mapping[str, list[Any]]) -> str:
     """Return columns as comma-separated values, with a line of names."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv_writer(file)
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return file.getvalue().rstrip("\n")

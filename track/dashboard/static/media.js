@@ -56,7 +56,7 @@ class One extends Asked {
       : one.thumb ? html`<a href=${file} title="the whole figure, as JSON"><img src=${file.replace(one.digest, one.thumb)} alt=${`${name}, a sketch`} loading="lazy" /></a>`
       : one.kind === "audio" ? html`<audio key=${file} controls src=${file}></audio>`
       : one.kind === "video" ? html`<video key=${file} controls src=${file}></video>`
-      : one.kind === "html" ? html`<iframe key=${file} sandbox="" title=${name} src=${address}></iframe>`
+      : one.kind === "html" ? html`<iframe key=${file} sandbox="" title=${name} src=${address} srcdoc=${one.held?.page}></iframe>`
       : said?.columns ? html`<table class="plain"><thead><tr>${said.columns.map((column, i) => html`<th key=${i}>${text(column)}</th>`)}</tr></thead>
         <tbody>${said.rows.map((row, i) => html`<tr key=${i}>${row.map((cell, j) => html`<td key=${j} title=${text(cell)}>${text(cell)}</td>`)}</tr>`)}</tbody></table>
         ${said.left > 0 && html`<p>and ${said.left} more rows</p>`}`
