@@ -32,7 +32,7 @@ INSTEAD = {
 """What is typed instead of what cannot be, or is the beginning of more lines than one."""
 
 
-class _Figure:
+class Figure:
     """What counts as a figure of plotly."""
 
     __module__ = "plotly.graph_objects"
@@ -92,7 +92,7 @@ def typed(package: str) -> set[tuple[Any, ...]]:
 
 
 def _type(rows: list[str]) -> None:
-    scope: dict[str, Any] = {"figure": _Figure()}
+    scope: dict[str, Any] = {"figure": Figure()}
     exec(BEGIN, scope)
     before = _state()
     for call in rows:

@@ -103,8 +103,8 @@ def as_uri(word: str) -> str:
 def configured_store(verb: str = "", option: str = "") -> str:
     """Return the store that `TrackClient()` uses, else that of ``report.json`` in the working directory.
 
-    Raises InvalidCall: there is none. With the `verb` that asks it names a store that lies there; `option` is what a URI is
-    given by.
+    Raises InvalidCall: there is none. With the `verb` that asks it names a store that lies there; `option` is what
+    a URI is given by.
     """
     uri = options("log.backend.name", None)
     if not names_no_store(uri):
