@@ -402,7 +402,7 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         self.protocol.log_trial_series(self._trial, name, values, steps, times)
 
     def log_arguments(self, args: Any = None, /, **kwargs: Any) -> argparse.Namespace:
-        """Give a pending trial its parameters, and return them; a trial that exists keeps those it has.
+        """Give a pending trial its parameters, and return them; a trial that exists keeps those it has, with a warning.
 
         Parameters
         ----------
@@ -422,8 +422,8 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
             self._create({**vars(given)})
         elif differing := differing_arguments(self._trial.parameters, vars(given)):
             logger.warning(
-                "the trial exists and keeps its parameters; these differ: %s (new_trial(force=True) begins another "
-                "trial)",
+                "the trial exists and keeps its parameters; not stored: %s (log_metadata(epochs=3) keeps what is known "
+                "later, new_trial(force=True) begins another trial)",
                 ", ".join(differing),
             )
         return given

@@ -182,6 +182,14 @@ FOLDERS = {"mlruns": "mlruns", "tensorboard": "logs", "sacred": "runs", "dvclive
 def ran(source: str, folder: Path) -> Path:
     """Run the program of a source, once for each way to end, in a new folder, and return it."""
     folder.mkdir()
+    for mode in ENDS_OF.get(source, ENDS):
+        expected = {"failed": (1,), "killed": (-9,), "stopped": (0, 1, -2)}.get(mode, (0,))
+        run(folder, "-c", _BEGIN + PROGRAMS[source], mode, expected=expected)
+    return folder
+
+
+def run(folder: Path, *arguments: str, expected: tuple[int, ...] = (0,)) -> None:
+    """Run Python for a program that logs with a tracker, in a folder that is its home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRACK_", "WANDB_", "MLFLOW_"))}
     quiet = {
         "WANDB_SILENT": "true",
@@ -190,17 +198,14 @@ def ran(source: str, folder: Path) -> Path:
         "HOME": str(folder),
         "DVC_NO_ANALYTICS": "true",
     }
-    for mode in ENDS_OF.get(source, ENDS):
-        done = subprocess.run(
-            [sys.executable, "-c", _BEGIN + PROGRAMS[source], mode],
-            cwd=folder,
-            env={**kept, **quiet},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-            start_new_session=True,  # what it has started is killed with it
-        )
-        expected = {"failed": (1,), "killed": (-9,), "stopped": (0, 1, -2)}.get(mode, (0,))
-        assert done.returncode in expected, (mode, done.returncode, done.stderr[-3000:])
-    return folder
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**kept, **quiet},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        start_new_session=True,  # what it has started is killed with it
+    )
+    assert done.returncode in expected, (arguments[-1], done.returncode, done.stderr[-3000:])

@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -19,6 +18,8 @@ from unittest import mock
 import pytest
 from docutils import core
 
+from tests import pages
+from tests.pages import BLOCK, DOCS, ROOT, literal, rows
 from track import em, fetch
 from track.configuration import OPTIONS
 from track.errors import DISTRIBUTION
@@ -26,8 +27,6 @@ from track.persistence.protocol import Protocol
 from track.persistence.registry import known_schemes
 from track.verbs import way_out
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
 PAGES = sorted(
     path for suffix in ("*.rst", "*.md") for path in DOCS.rglob(suffix) if "_build" not in path.relative_to(DOCS).parts
 )
@@ -36,24 +35,6 @@ MODULES_WITH_EXAMPLES = [
     for path in sorted((ROOT / "track").rglob("*.py"))
     if ">>> " in path.read_text(encoding="utf-8")
 ]
-
-
-def _rows(table: str, page: str = "reference/backends.rst") -> list[list[str]]:
-    """Return the cells of the list-table between `.. TABLE-begin` and `.. TABLE-end`, without its header."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    found = re.search(rf"^\.\. {table}-begin$(.*?)^\.\. {table}-end$", text, re.MULTILINE | re.DOTALL)
-    assert found, f"docs/{page} has no table between '.. {table}-begin' and '.. {table}-end'"
-
-    rows = re.split(r"^   \* - ", found[1], flags=re.MULTILINE)[2:]
-    assert rows, f"the {table} table of docs/{page} has no rows"
-    return [[cell.strip() for cell in re.split(r"^     - ", row, flags=re.MULTILINE)] for row in rows]
-
-
-def _literal(cell: str) -> str:
-    """Return the text between double backquotes that a cell begins with."""
-    found = re.match(r"``(.+?)``", cell)
-    assert found, f"expected ``literal``, found {cell!r}"
-    return found[1]
 
 
 def _toctree_entries(page: Path) -> set[Path]:
@@ -66,27 +47,27 @@ def _toctree_entries(page: Path) -> set[Path]:
 
 def test_every_option_is_documented() -> None:
     """The table of options names the options that the code reads, no more and no less."""
-    documented = [_literal(row[0]) for row in _rows("options")]
+    documented = [literal(row[0]) for row in rows("options")]
 
     assert sorted(documented) == sorted(OPTIONS)
 
 
 def test_every_option_names_its_environment_variable() -> None:
     """An option is read from `TRACK_` and its name in capitals, dots turned into underscores."""
-    for row in _rows("options"):
-        assert _literal(row[1]) == f"TRACK_{_literal(row[0]).upper().replace('.', '_')}"
+    for row in rows("options"):
+        assert literal(row[1]) == f"TRACK_{literal(row[0]).upper().replace('.', '_')}"
 
 
 def test_every_scheme_is_documented() -> None:
     """The table of schemes names the schemes that the registry knows, no more and no less."""
-    documented = [_literal(row[0]).rstrip(":/") for row in _rows("schemes")]
+    documented = [literal(row[0]).rstrip(":/") for row in rows("schemes")]
 
     assert sorted(documented) == sorted(known_schemes())
 
 
 def test_every_member_of_the_contract_is_documented() -> None:
     """The table of the page "Extending" names what callers may ask of any backend, beside the methods it is told by."""
-    documented = {name for row in _rows("contract", "howto/extending.rst") for name in re.findall(r"``(\w+)``", row[0])}
+    documented = {name for row in rows("contract", "howto/extending.rst") for name in re.findall(r"``(\w+)``", row[0])}
 
     told = {name for name in vars(Protocol) if name.startswith(("log_", "new_", "get_", "add_", "set_", "fetch_"))}
     explained = {"apply", "atomically", "refresh", "commit", "flush", "close", "uri"}
@@ -101,7 +82,7 @@ def test_every_extra_is_documented() -> None:
     tables = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
     extras = {name: ", ".join(packages) for table in tables for name, packages in ast.literal_eval(table.value).items()}
 
-    documented = {_literal(row[0]): row[1] for row in _rows("extras", "howto/install.rst")}
+    documented = {literal(row[0]): row[1] for row in rows("extras", "howto/install.rst")}
 
     assert documented == extras | {"all": "all of these"}
 
@@ -113,16 +94,6 @@ def test_every_page_is_in_a_toctree(page: Path) -> None:
     listed = {first}.union(*(_toctree_entries(other) for other in PAGES if other.suffix == ".rst"))
 
     assert page in listed
-
-
-# What people copy: blocks without prompts, which these tests run in the order of the page. A block of Python runs, or
-# is written to the file that the sentence before it names; a block of shell (`sh`) runs; a block of text after one of
-# them is what it prints. Blocks of `bash` show what only another machine can do. Where a comment before a block, as
-# `.. needs: keras, torch`, names a package that is not installed, the block and what it prints are left out.
-BLOCK = re.compile(
-    r"(?:\.\. needs: (?P<needs>[^\n]*)\n\n)?"
-    r"(?:``(?P<file>[\w.]+)``[^\n]*:\n\n)?\.\. code-block:: (?P<kind>python|sh|text)\n\n(?P<code>(?:(?:   [^\n]*)?\n)+)"
-)
 
 
 def _page_id(page: Path) -> str:
@@ -158,7 +129,7 @@ def test_blocks_of_a_page(
     printed: str | None = ""
     missing: set[str] = set()
     for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
-        code = textwrap.dedent(block["code"]).strip("\n") + "\n"
+        code = pages.code(block)
         needs = [name for name in re.findall(r"\w+", block["needs"] or "") if importlib.util.find_spec(name) is None]
         missing.update(needs)
         if needs:
@@ -229,8 +200,8 @@ def test_readme_leads_to_every_kind_of_page() -> None:
 
 def test_verbs_of_other_trackers_are_documented() -> None:
     """The table for people who come from another tool says what the error messages say."""
-    for theirs, ours in _rows("verbs", "coming_from/others.rst"):
-        *_, verb = re.findall(r"(\w+)\(", _literal(ours))
+    for theirs, ours in rows("verbs", "coming_from/others.rst"):
+        *_, verb = re.findall(r"(\w+)\(", literal(ours))
         said = {name: way_out(name, ()) for name in re.findall(r"``(\w+)``", theirs)}
         assert not {name: text for name, text in said.items() if f"{verb}(" not in text}
 

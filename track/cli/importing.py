@@ -49,7 +49,7 @@ def add_parser(verbs: Any, name: str) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Import, and return the exit code."""
     try:
-        uri = arguments.to or configured_store()
+        uri = arguments.to or configured_store(option="--to ")
     except TrackError as error:
         complain(arguments.prog, error)
         return WRONG

@@ -100,10 +100,11 @@ def as_uri(word: str) -> str:
     return f"{_FILES[os.path.splitext(word)[1].lower()]}:{os.path.abspath(word)}"
 
 
-def configured_store(verb: str = "") -> str:
+def configured_store(verb: str = "", option: str = "") -> str:
     """Return the store that `TrackClient()` uses, else that of ``report.json`` in the working directory.
 
-    Raises InvalidCall: there is none. With the `verb` that asks it names a store that lies there.
+    Raises InvalidCall: there is none. With the `verb` that asks it names a store that lies there; `option` is what
+    a URI is given by.
     """
     uri = options("log.backend.name", None)
     if not names_no_store(uri):
@@ -113,7 +114,7 @@ def configured_store(verb: str = "") -> str:
     # Beside a store of files lies its lock.
     locks = sorted(glob("*.json.lock")) if verb else []
     found = next((name for name in (lock.removesuffix(".lock") for lock in locks) if is_stored(name)), None)
-    example = f"its file, as `{verb} {clean(found, 100)}`" if found else "its URI, as file://runs.json"
+    example = f"its file, as `{verb} {clean(found, 100)}`" if found else f"its URI, as {option}file://runs.json"
     raise InvalidCall(f"which store? Give {example}, or set TRACK_LOG_BACKEND_NAME; here is no {_HERE} either")
 
 

@@ -73,7 +73,7 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
             target.take(run)
             found += 1
         if not found and not report.damages:
-            raise NothingThere(f"no run of {source} is in {os.fspath(path)}")
+            raise NothingThere(f"no run of {source} is in {os.fspath(path)}: give {SOURCES[source]}")
         target.commit()
     finally:
         if not isinstance(to, Protocol):

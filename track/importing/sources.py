@@ -11,8 +11,8 @@ from track.importing.runs import Run
 SOURCES = {
     "wandb": "a folder of wandb, or one offline-run-* in it",
     "tensorboard": "a folder with event files (tfevents)",
-    "mlflow": "mlflow.db, or a folder that has one",
-    "mlruns": "a folder of mlflow's file store",
+    "mlflow": "mlflow.db, or a folder that has one (a folder mlruns: track import mlruns)",
+    "mlruns": "a folder of mlflow's file store (a file mlflow.db: track import mlflow)",
     "trackio": "a folder of trackio's databases, or one of them",
     "sacred": "a folder of sacred's FileStorageObserver",
     "aim": "a folder with .aim (needs the package aim)",

@@ -45,7 +45,7 @@ _LONGEST_NAME = 1000
 _LONGEST_TEXT = 1 << 20
 _WORDS = ("step", "aggregator")
 _YEARS = (-62_135_596_800, 253_402_300_800)
-IMPORT = "import"
+IMPORT = "_import"
 """The name in the metadata of where a trial is from."""
 
 

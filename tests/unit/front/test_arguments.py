@@ -87,13 +87,14 @@ def test_logger_takes_arguments_as_the_client_does(client: TrackClient, is_pendi
 
 
 def test_arguments_that_differ_are_said_by_the_logger(client: TrackClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Parameters of a trial that exists stay, and one warning says how to begin another trial."""
+    """Parameters of a trial that exists stay, and one warning says where others go."""
     assert client.logger is not None
 
-    client.logger.log_arguments(lr=0.2)
+    client.logger.log_arguments(lr=0.2, epochs=3)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "the trial exists and keeps its parameters; these differ: lr (new_trial(force=True) begins another trial)"
+        "the trial exists and keeps its parameters; not stored: lr, epochs (log_metadata(epochs=3) keeps what is known "
+        "later, new_trial(force=True) begins another trial)"
     ]
 
 

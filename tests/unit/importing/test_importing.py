@@ -210,6 +210,20 @@ def test_a_store_of_an_open_client_stays_open(source: Path) -> None:
     assert len(protocol.fetch_trials()) == 2
 
 
+def test_a_path_of_another_kind_is_told_what_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a store, and with a folder of MLflow's other store, the error is what to type."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlruns").mkdir()
+
+    assert main(["import", "mlflow", "mlruns"]) == 2
+    assert "which store? Give its URI, as --to file://runs.json" in capsys.readouterr().err
+    assert main(["import", "mlflow", "mlruns", "--to", "report.json"]) == 1
+    assert "no run of mlflow is in mlruns: give mlflow.db" in (said := capsys.readouterr().err)
+    assert "track import mlruns" in said
+
+
 def test_the_command_says_what_was_taken_and_what_was_not(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 import track
 from tests.unit.importing import written
 from track.cli import main
+from track.dashboard.rows import page_of
 from track.importing import import_runs
 from track.persistence.ephemeral import EphemeralProtocol
 
@@ -32,6 +33,21 @@ def test_how_long_a_run_ran_is_known(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert trial.chronos["runtime"].val == trial.timestamps["finished"] - trial.timestamps["created"] > 100
     main(["show", store, trial.uid[:12]])
     assert any(line.split() == ["ran", "2m", "00s"] for line in capsys.readouterr().out.splitlines())
+
+
+def test_what_an_import_notes_for_itself_is_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of which points it has taken nobody wants to read: ``track show`` and the page say where the run is from."""
+    written.wandb(tmp_path / "wandb", written.wandb_run(), written.wandb_row(loss=1.0), written.wandb_exit(0))
+    store = f"file:{tmp_path}/report.json"
+    import_runs("wandb", tmp_path / "wandb", store)
+    (trial,) = track.fetch(store)
+
+    main(["show", store, trial.uid[:12]])
+
+    shown = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    on_the_page = page_of(trial, lambda _: "", {})["metadata"]
+    assert ("alias.wandb" in shown, "alias.wandb" in on_the_page) == (True, True)
+    assert not [name for name in shown | set(on_the_page) if "import" in name]
 
 
 def test_a_run_of_a_sweep_is_in_its_group(tmp_path: Path) -> None:
