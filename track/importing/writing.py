@@ -9,8 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from track.artifacts import check_name
 from track.columns import MOST
-from track.errors import FileChanged, InvalidCall, InvalidEvent, InvalidUri, MissingExtra, UnsafePath
+from track.errors import (
+    FileChanged,
+    InvalidCall,
+    InvalidEvent,
+    InvalidUri,
+    MissingExtra,
+    UnsafePath,
+)
 from track.events import (
     Event,
     FieldsMerged,
@@ -240,7 +248,11 @@ class _Telling:
         self._merge("tags", values)
 
     def file(self, name: str, path: str) -> None:
-        self._keep("file", name, lambda: os.lstat(path).st_size, lambda store: store.add_file(name, path))
+        def size() -> int:
+            check_name(name)
+            return os.lstat(path).st_size
+
+        self._keep("file", name, size, lambda store: store.add_file(name, path))
 
     def medium(self, kind: str, name: str, content: Any, step: Any = None, caption: Any = None) -> None:
         called = medium_name(utf8(name), kind)
