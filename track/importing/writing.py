@@ -12,6 +12,7 @@ from typing import Any
 from track.artifacts import check_name
 from track.columns import MOST
 from track.errors import (
+    BackendUnavailable,
     FileChanged,
     InvalidCall,
     InvalidEvent,
@@ -96,7 +97,8 @@ class Target:
             try:
                 run.read(telling)
             except UNREADABLE as error:
-                if telling.is_broken or isinstance(error, MissingExtra):
+                # A server that is gone is no damage: the run is completed another time.
+                if telling.is_broken or isinstance(error, (MissingExtra, BackendUnavailable)):
                     raise
                 telling.damage(f"cannot be read on ({type(error).__name__})", f"{run.label}: {error}")
                 telling.break_off()
