@@ -24,6 +24,7 @@ from track.artifacts import artifacts
 from track.cli import main
 from track.errors import BackendUnavailable, InvalidUri
 from track.importing import import_runs
+from track.importing.mongo import opened
 
 Documents = dict[str, list[dict[str, Any]]]
 
@@ -192,31 +193,29 @@ def test_a_damaged_chunk_is_not_taken(change: dict[str, Any], mongo_uri: str, st
     assert report.damages == 3
 
 
-def test_only_the_host_of_the_uri_is_connected_to(proxy: FaultProxy, mongo_uri: str, store: str) -> None:
+def test_an_id_that_is_a_question_finds_nothing(mongo_uri: str, store: str) -> None:
+    """A document may say ``{"$gt": ""}`` where the id of a file is meant, which would be any file."""
+    made = written.observed()
+    made["runs"][0] |= {"artifacts": [{"name": "note.txt", "file_id": {"$gt": ""}}], "captured_out": None}
+    made["runs"][0]["experiment"]["sources"] = [["main.py", {"$ne": None}]]
+    made["runs"][0]["resources"] = [[{"$gt": ""}, {"$gt": ""}], [{"$gt": ""}, "md5"]]
+    _write(mongo_uri, made)
+
+    report = import_runs("sacred", mongo_uri, store)
+
+    assert list(artifacts(store)) == []
+    assert report.damages == 2
+
+
+def test_only_the_host_of_the_uri_is_connected_to(proxy: FaultProxy, mongo_uri: str) -> None:
     """The server says that it is to be found at another port: nobody looks there."""
     _write(mongo_uri, written.observed())
-    opened: list[Any] = []
+    with opened(_through(proxy, mongo_uri), {}) as documents:
+        names = documents.names()
+        nodes = documents._database.client.nodes
 
-    class Listener(pymongo.monitoring.ServerListener):
-        def opened(self, event: Any) -> None:
-            opened.append(event.server_address[1])
-
-        def description_changed(self, event: Any) -> None:
-            """Nothing."""
-
-        def closed(self, event: Any) -> None:
-            """Nothing."""
-
-    with pytest.MonkeyPatch.context() as patch:
-        init = pymongo.MongoClient.__init__
-
-        def listened(*given: Any, **named: Any) -> None:
-            init(*given, **named, event_listeners=[Listener()])
-
-        patch.setattr(pymongo.MongoClient, "__init__", listened)
-        import_runs("sacred", _through(proxy, mongo_uri), store)
-
-    assert opened == [proxy.port]
+    assert "runs" in names
+    assert nodes == {("127.0.0.1", proxy.port)}
 
 
 @pytest.mark.parametrize("count", [500, 2000, 4000, 6000, 8000, 12_000])

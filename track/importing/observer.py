@@ -14,6 +14,7 @@ from track.importing.mongo import Documents, is_id, opened
 from track.importing.report import Report
 from track.importing.runs import UNREADABLE, Run, Taking
 from track.importing.sacred import COLUMNS, ELSEWHERE, Observed, listing, mapping, moment_of, tell_points
+from track.shown import cut
 
 _OPTIONS: dict[str, Any] = {"collection": (str, ""), "collection_prefix": (str, "")}
 """What a MongoObserver may be told, by the same names: where its runs are."""
@@ -21,6 +22,7 @@ _BRIEF = ("status", "start_time", "stop_time", "heartbeat", "experiment", "artif
 _PART = 20_000
 """Points of a metric that are read at once."""
 _MOST = 1_000_000
+_LONGEST = 200
 _TOO_MANY = f"is one of more than {_MOST:,}"
 _MOST_POINTS = 1 << 24
 """More of them are in no document, which has 16 megabytes at most."""
@@ -56,7 +58,8 @@ def runs(uri: str, report: Report) -> Iterator[Run]:
 
 
 def _nothing(documents: Documents, own: str) -> str:
-    found = ", ".join(name for name in documents.names() if not name.startswith(("fs.", "system."))) or "nothing"
+    names = [name for name in documents.names() if not name.startswith(("fs.", "system."))]
+    found = cut(", ".join(names), _LONGEST) or "nothing"
     way = "a MongoObserver with a collection_prefix has ?collection_prefix=... here, too"
     return f"no run of sacred is in the collection {own} of {documents.place}, which has {found}; {way}"
 
@@ -65,11 +68,11 @@ def _sound(uids: Iterator[Any], report: Report) -> Iterator[Any]:
     """Yield the ids that sacred, or somebody who mends what it wrote, makes."""
     for number, uid in enumerate(uids):
         if number >= _MOST:
-            report.leave("run", _TOO_MANY, str(uid)[:100])
+            report.leave("run", _TOO_MANY, str(uid)[:_LONGEST])
         elif is_id(uid):
             yield uid
         else:
-            report.damage("a run has an id that sacred does not make", str(uid)[:100])
+            report.damage("a run has an id that sacred does not make", str(uid)[:_LONGEST])
 
 
 def _key(uid: Any) -> str:
@@ -82,9 +85,9 @@ def _metrics(documents: Documents, collection: str, report: Report) -> dict[str,
     found: dict[str, list[tuple[Any, int]]] = {}
     for number, (uid, run, points) in enumerate(documents.counts(collection, "run_id", COLUMNS[0])):
         if number >= _MOST:
-            report.leave("metric", _TOO_MANY, str(uid)[:100])
+            report.leave("metric", _TOO_MANY, str(uid)[:_LONGEST])
         elif not is_id(uid) or not is_id(run):
-            report.damage("a metric is of no run", str(uid)[:100])
+            report.damage("a metric is of no run", str(uid)[:_LONGEST])
         else:
             found.setdefault(_key(run), []).append((uid, points))
     return found
@@ -104,7 +107,7 @@ def _run(
             raise LookupError("it was removed while it was read")
         observed = Observed(name, about)
         observed.tell(taking, about.get("config"), _info(about.get("info")))
-        taking.tags(dict.fromkeys((tag for tag in listing(omniboard.get("tags")) if isinstance(tag, str)), True))
+        taking.tags(dict.fromkeys(map(str, listing(omniboard.get("tags"))), True))
         for metric, _ in sorted(metrics, key=lambda one: str(one[0])):
             _tell_metric(documents, measured, metric, uid, taking)
         with tempfile.TemporaryDirectory(prefix="track-sacred-") as folder:
@@ -165,13 +168,13 @@ class _Files:
             # Older versions have stored them.
             uid = self._documents.file_of(*resource) if is_sound else None
             if uid is None:
-                self._taking.leave("resource", ELSEWHERE, str(resource)[:200])
+                self._taking.leave("resource", ELSEWHERE, str(resource)[:_LONGEST])
             else:
                 self._tell_stored("resource", f"resources/{resource[0].lstrip('/')}", uid)
 
     def _tell_stored(self, kind: str, name: Any, uid: Any) -> None:
         if not isinstance(name, str) or not is_id(uid):
-            self._taking.damage(f"a file has no name or no id ({kind})", str(name)[:200])
+            self._taking.damage(f"a file has no name or no id ({kind})", str(name)[:_LONGEST])
             return
         try:
             with self._room():
@@ -179,7 +182,7 @@ class _Files:
         except BackendUnavailable:
             raise
         except UNREADABLE as error:
-            self._taking.damage(f"a file cannot be read ({kind})", f"{name[:200]}: {error}")
+            self._taking.damage(f"a file cannot be read ({kind})", f"{name[:_LONGEST]}: {error}")
         else:
             self._taking.file(name, self._path)
 

@@ -191,7 +191,7 @@ def _tell_sources(folder: Folder, observed: Observed, taking: Taking) -> None:
 
 def moment_of(said: Any) -> float | None:
     """Return unix seconds of a date, or of the text of one; None where it says none."""
-    return said.timestamp() if isinstance(said, datetime) else time_of(str(said or ""))
+    return time_of(str(said or ""))
 
 
 def mapping(data: Any) -> dict[str, Any]:

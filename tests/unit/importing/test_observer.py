@@ -117,6 +117,7 @@ def test_a_run_is_a_trial(serve: Callable[[Made], Made], store: str) -> None:
 
     (trial,) = track.fetch(store)
     assert (trial.name, trial.project_id, trial.description) == ("digits-1", "digits", "look at this")
+    assert trial.metadata["alias"] == {"sacred": "digits/1@2023-11-14T22:13:20.500000"}
     assert trial.metrics["loss"] == trial.metrics["val/acc"] == {0: 1.0, 5: 0.5}
     assert list(trial.metrics["loss"].points.times()) == [1700000001.5, 1700000002.5]
     assert (trial.parameters, trial.tags) == ({"lr": 0.1, "api_key": "***", "seed": 7}, {"good": True})
@@ -184,6 +185,41 @@ def test_without_the_driver_the_error_names_the_extra(monkeypatch: pytest.Monkey
 
     with pytest.raises(MissingExtra, match=r"pip install \"\.\[mongodb\]\""):
         import_runs("sacred", URI, "ephemeral:")
+
+
+@pytest.mark.parametrize(
+    ("uri", "direct"),
+    [
+        ("mongodb://ann:hidden@one/x", True),
+        ("mongodb://one:7,two:8/x", None),
+        ("mongodb://one/x?replicaSet=rs", None),
+        ("mongodb://one/x?directConnection=false", None),
+        ("mongodb+srv://ann:hidden@one.example/x", None),
+    ],
+)
+def test_a_host_alone_is_the_only_one_that_is_asked(
+    uri: str, direct: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever hosts it names; the driver waits no longer than is said."""
+    made: list[Any] = []
+
+    def client(*given: Any, **named: Any) -> Any:
+        made.append((given, named))
+        raise ValueError("no connection here")
+
+    monkeypatch.setattr("pymongo.MongoClient", client)
+
+    with pytest.raises(BackendUnavailable, match="no connection here") as caught:
+        import_runs("sacred", uri, "ephemeral:")
+
+    ((given, named),) = made
+    assert (given, named.get("directConnection")) == ((uri,), direct)
+    assert (named["serverSelectionTimeoutMS"], named["connectTimeoutMS"], named["socketTimeoutMS"]) == (
+        2500,
+        2500,
+        30000,
+    )
+    assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize("limit", range(8))
