@@ -84,9 +84,10 @@ def test_a_run_of_a_server_is_a_trial(mongo_uri: str, store: str) -> None:
     assert (again.runs, any(again.taken.values())) == ({"present": ["digits-1"]}, False)
 
 
-def test_a_large_metric_comes_in_parts(mongo_uri: str, store: str) -> None:
-    """As many points as a document holds, each at its step."""
-    count = 120_000
+def test_a_large_metric_comes_in_parts(mongo_uri: str, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every point is there, at its step."""
+    monkeypatch.setattr("track.importing.observer._PART", 300)
+    count = 1000
     made = written.observed()
     at = datetime(2023, 11, 14, 22, 13, 21, tzinfo=timezone.utc)
     columns = {"values": [step / 7 for step in range(count)], "steps": list(range(count)), "timestamps": [at] * count}

@@ -19,7 +19,7 @@ from track.shown import cut
 _OPTIONS: dict[str, Any] = {"collection": (str, ""), "collection_prefix": (str, "")}
 """What a MongoObserver may be told, by the same names: where its runs are."""
 _BRIEF = ("status", "start_time", "stop_time", "heartbeat", "experiment", "artifacts", "omniboard")
-_PART = 20_000
+_PART = 100_000
 """Points of a metric that are read at once."""
 _MOST = 1_000_000
 _LONGEST = 200
