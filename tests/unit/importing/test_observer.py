@@ -441,7 +441,7 @@ def _put(data: Any, place: tuple[Any, ...], said: Any) -> None:
         return
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(changes=st.lists(st.tuples(st.sampled_from(PLACES), ODDER), min_size=1, max_size=4))
 def test_any_documents_end_in_the_report(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     """Whatever stands in the place of anything: no traceback, and the trial can be looked at."""
