@@ -17,6 +17,7 @@ from tests.e2e.deliveries import rounds
 from tests.servers.postgres import free_port
 from tests.servers.track import serving
 from track import TrackClient
+from track.importing import import_runs
 from track.persistence import get_protocol
 from track.persistence.socketed import SocketServer
 from track.persistence.utils import mask_secrets, parse_uri, read_options
@@ -95,6 +96,24 @@ def test_password_is_in_no_message_of_a_uri(
         _said(lambda: SocketServer(uri)),
         _said(lambda: parse_uri(uri) and None),
     ]
+
+    assert [text for text in texts if BEGIN in text or END in text] == []
+
+
+@settings(max_examples=rounds(100, 3000), suppress_health_check=list(HealthCheck))
+@given(
+    odd=ODD,
+    how=st.sampled_from(["raw", "", "/", "@:"]),
+    user=st.sampled_from(USERS),
+    scheme=st.sampled_from(["mongodb", "mongodb+srv", "socket", "https"]),
+    tail=st.sampled_from(["", "/", ":x", "/db?timeout=x", "/?nonsense=1", "/a.b.c?connect_timeout=0.01"]),
+)
+@example(odd="/", how="raw", user="ann", scheme="mongodb", tail="/?nonsense=1")
+def test_password_is_in_no_message_of_an_import(odd: str, how: str, user: str, scheme: str, tail: str) -> None:
+    """Of a database whose runs are imported, too."""
+    uri = f"{scheme}://{user}:{_written(f'{BEGIN}{odd}{END}', how)}@127.0.0.1{tail}"
+
+    texts = [_said(lambda source=source: import_runs(source, uri, "ephemeral:")) for source in ("sacred", "mlflow")]
 
     assert [text for text in texts if BEGIN in text or END in text] == []
 

@@ -85,6 +85,12 @@ class MongoWire:
         self._process.kill()
         self._process.wait()
 
+    def restart(self, *arguments: str) -> None:
+        """Kill the server and start it with other options."""
+        self.kill()
+        self._arguments = list(arguments)
+        self.start()
+
     def close(self) -> None:
         """Stop the server and remove its data."""
         if self._process.poll() is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import mongo
 from tests.trackers import programs
 
 _AT_ONCE = 3
@@ -28,15 +29,33 @@ def _is_here(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
+def mongo_server() -> Iterator[mongo.MongoWire]:
+    """Give a MongoDB-wire server (SecantusDB)."""
+    if not mongo.is_installed():
+        pytest.skip("needs a MongoDB-wire server: pip install SecantusDB")
+    server = mongo.MongoWire(is_kept=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database(mongo_server: mongo.MongoWire) -> str:
+    """Give the URI of an empty database."""
+    return mongo_server.new_database()
+
+
+@pytest.fixture(scope="session")
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
     """Give what returns the folder in which a tracker has written its runs; all that are needed are begun at once."""
     chosen = [getattr(item, "callspec", None) for item in request.session.items if _is_here(item)]
-    sources = dict.fromkeys(one.params["source"] for one in chosen if one and "source" in one.params)
+    named = {one.params["source"] for one in chosen if one and "source" in one.params}
+    sources: dict[str, str | None] = {source: None for source in sorted(named) if missing(source) is None}
+    if "sacred in mongodb" in sources:
+        sources["sacred in mongodb"] = request.getfixturevalue("mongo_server").new_database()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         written = {
-            source: pool.submit(programs.ran, source, tmp_path_factory.mktemp(source) / "work")
-            for source in sources
-            if missing(source) is None
+            source: pool.submit(programs.ran, source, tmp_path_factory.mktemp(source) / "work", uri)
+            for source, uri in sources.items()
         }
 
         def made(source: str) -> Path:

@@ -93,9 +93,10 @@ trackio.finish()
 """
 SACRED = """
 from sacred import Experiment
-from sacred.observers import FileStorageObserver
+from sacred.observers import FileStorageObserver, MongoObserver
 ex = Experiment("digits", save_git_info=False, interactive=True)
-ex.observers.append(FileStorageObserver("runs"))
+uri = os.environ.get("SACRED_URI")
+ex.observers.append(MongoObserver(uri, os.path.basename(uri)) if uri else FileStorageObserver("runs"))
 ex.add_config({"lr": lr, "api_key": "abc"})
 @ex.main
 def main(_run):
@@ -159,6 +160,7 @@ PROGRAMS = {
     "tensorboard": TENSORBOARD,
     "trackio": TRACKIO,
     "sacred": SACRED,
+    "sacred in mongodb": SACRED,
     "dvclive": DVCLIVE,
     "aim": AIM,
     "csv": CSV,
@@ -170,25 +172,35 @@ NEEDED = {
     "tensorboard": ("tensorboardX", "tensorboard"),
     "trackio": ("trackio",),
     "sacred": ("sacred",),
+    "sacred in mongodb": ("sacred", "pymongo", "secantus"),
     "dvclive": ("dvclive",),
     "aim": ("aim",),
     "csv": (),
 }
-ENDS_OF = {"sacred": (*ENDS, "stopped")}
+ENDS_OF = dict.fromkeys(("sacred", "sacred in mongodb"), (*ENDS, "stopped"))
 FOLDERS = {"mlruns": "mlruns", "tensorboard": "logs", "sacred": "runs", "dvclive": "runs"}
 """Of which folder below the one in which the program ran is imported."""
 
 
-def ran(source: str, folder: Path) -> Path:
-    """Run the program of a source, once for each way to end, in a new folder, and return it."""
+def place(source: str, folder: Path) -> tuple[str, str | Path]:
+    """Return whose runs a program has written to a folder, and where they are."""
+    if source == "sacred in mongodb":
+        return "sacred", (folder / "uri").read_text()
+    return source, folder / FOLDERS.get(source, "")
+
+
+def ran(source: str, folder: Path, uri: str | None = None) -> Path:
+    """Run the program of a source, once for each way to end, in a new folder, and return it; in it is a URI, if any."""
     folder.mkdir()
+    if uri is not None:
+        (folder / "uri").write_text(uri)
     for mode in ENDS_OF.get(source, ENDS):
         expected = {"failed": (1,), "killed": (-9,), "stopped": (0, 1, -2)}.get(mode, (0,))
-        run(folder, "-c", _BEGIN + PROGRAMS[source], mode, expected=expected)
+        run(folder, "-c", _BEGIN + PROGRAMS[source], mode, expected=expected, uri=uri)
     return folder
 
 
-def run(folder: Path, *arguments: str, expected: tuple[int, ...] = (0,)) -> None:
+def run(folder: Path, *arguments: str, expected: tuple[int, ...] = (0,), uri: str | None = None) -> None:
     """Run Python for a program that logs with a tracker, in a folder that is its home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRACK_", "WANDB_", "MLFLOW_"))}
     quiet = {
@@ -198,6 +210,8 @@ def run(folder: Path, *arguments: str, expected: tuple[int, ...] = (0,)) -> None
         "HOME": str(folder),
         "DVC_NO_ANALYTICS": "true",
     }
+    if uri is not None:
+        quiet["SACRED_URI"] = uri
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,

@@ -14,6 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from tests.servers.mongo import connected
+
 Points = list[tuple[Any, Any, float]]
 
 
@@ -111,6 +113,14 @@ def _sacred(folder: Path, mode: str, name: str) -> Points:
     return [(step, value, _moment(at)) for step, value, at in columns]
 
 
+def _sacred_database(folder: Path, mode: str, name: str) -> Points:
+    with connected((folder / "uri").read_text()) as database:
+        run = {"finished": 1, "failed": 2, "killed": 3, "stopped": 4}[mode]
+        (said,) = database["metrics"].find({"run_id": run, "name": name})
+    columns = zip(said["steps"], said["values"], said["timestamps"], strict=True)
+    return [(step, value, _moment(at.isoformat())) for step, value, at in columns]
+
+
 def _dvclive(folder: Path, mode: str, name: str) -> Points:
     from dvclive.utils import parse_tsv
 
@@ -148,6 +158,7 @@ READERS: dict[str, Callable[[Path, str, str], Points]] = {
     "tensorboard": _tensorboard,
     "trackio": _trackio,
     "sacred": _sacred,
+    "sacred in mongodb": _sacred_database,
     "dvclive": _dvclive,
     "aim": _aim,
     "csv": _csv,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import track
-from tests.trackers.programs import ENDS, FOLDERS, PROGRAMS, SIZES
+from tests.trackers.programs import ENDS, FOLDERS, PROGRAMS, SIZES, place
 from tests.trackers.readers import READERS, exported
 from tests.unit.importing.damage import damaged, flip
 from track.errors import NothingThere
@@ -26,6 +26,7 @@ STATUSES = {
     "mlflow": ("completed", "exception", "broken"),
     "mlruns": ("completed", "exception", "broken"),
     "sacred": ("completed", "exception", "broken"),
+    "sacred in mongodb": ("completed", "exception", "broken"),
     # Who ends by an exception closes a run of aim's as others do.
     "aim": ("completed", "completed", "broken"),
 }
@@ -47,6 +48,7 @@ FILES = {
     "mlflow": ("deep/note.txt", "hello {}"),
     "mlruns": ("deep/note.txt", "hello {}"),
     "sacred": ("note.txt", "hello {}"),
+    "sacred in mongodb": ("note.txt", "hello {}"),
 }
 ACCURACY = {"aim": "acc"}
 """What the second metric is called there, where that is not its name here."""
@@ -61,14 +63,14 @@ def imported(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
     def imported(source: str) -> tuple[dict[str, Trial], Report]:
         if source not in known:
-            place = made(source) / FOLDERS.get(source, "")
-            store = f"file:{tmp_path_factory.mktemp(source)}/report.json"
-            report = import_runs(source, place, store)
+            tracker, path = place(source, made(source))
+            store = f"file:{tmp_path_factory.mktemp(tracker)}/report.json"
+            report = import_runs(tracker, path, store)
             assert report.is_complete, report.to_json()
-            again = import_runs(source, place, store)
+            again = import_runs(tracker, path, store)
             assert (list(again.runs), any(again.taken.values())) == (["present"], False)
             trials = track.fetch(store)
-            if source == "sacred":
+            if tracker == "sacred":
                 ends = ("finished", "failed", "killed", "stopped")
                 known[source] = {ends[int(trial.name[-1]) - 1]: trial for trial in trials}, report
             else:
@@ -182,7 +184,7 @@ def test_what_else_mlflow_has(source: str, imported: Any) -> None:
     assert (str(child.status), child.metadata["parent"]) == ("interrupted", trial.uid)
 
 
-@pytest.mark.parametrize("source", ["sacred"])
+@pytest.mark.parametrize("source", ["sacred", "sacred in mongodb"])
 def test_what_else_sacred_has(source: str, imported: Any) -> None:
     """What was said of a run, its output, its error, and one that was interrupted."""
     trials, _ = imported(source)
@@ -191,6 +193,8 @@ def test_what_else_sacred_has(source: str, imported: Any) -> None:
     assert trials["finished"].metadata["comment"] == "n"
     assert "ValueError: boom" in str(trials["failed"].errors)
     assert str(trials["stopped"].status) == "interrupted"
+    assert trials["finished"].metadata["host"].keys() >= {"hostname", "os", "python_version"}
+    assert [one["size"] > 0 for one in trials["finished"].artifacts if one["name"] == "cout.txt"] == [True]
 
 
 @pytest.mark.parametrize("source", ["aim"])
@@ -203,7 +207,7 @@ def test_a_folder_of_aim_stays_as_it_is(source: str, made: Made, tmp_path: Path)
     assert {path: path.read_bytes() for path in made(source).rglob("*") if path.is_file()} == before
 
 
-@sources
+@pytest.mark.parametrize("source", [source for source in PROGRAMS if source != "sacred in mongodb"])
 def test_bits_that_are_flipped_end_in_the_report(source: str, made: Made, tmp_path: Path) -> None:
     """Also where it is the tracker's own package that reads."""
     folder = shutil.copytree(made(source) / FOLDERS.get(source, ""), tmp_path / "made", symlinks=True)

@@ -33,7 +33,9 @@ def add_parser(verbs: Any, name: str) -> None:
     parser = verbs.add_parser(name, description=_DESCRIPTION, epilog=f"PATH is, of {epilog}.")
     parser.set_defaults(run=run, prog=parser.prog)
     parser.add_argument("source", choices=SOURCES, help="whose runs they are")
-    parser.add_argument("path", metavar="PATH", help="the folder or file that it has written")
+    parser.add_argument(
+        "path", metavar="PATH", help="the folder or file that it has written, or the URI of its database"
+    )
     parser.add_argument(
         "--to",
         type=as_uri,

@@ -1,4 +1,4 @@
-"""Runs of other trackers, read from their own files and stored as trials: with their times, steps and ends."""
+"""Runs of other trackers, read from what they have written and stored as trials: with their times, steps and ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from track.errors import InvalidCall, MissingExtra, NotFound, NothingThere, suggestion
+from track.errors import BackendUnavailable, InvalidCall, InvalidUri, MissingExtra, NotFound, NothingThere, suggestion
 from track.importing.report import Report
 from track.importing.runs import UNREADABLE, Run
-from track.importing.sources import SOURCES, runs_of, way_from
+from track.importing.sources import SOURCES, is_server, runs_of, way_from
 from track.importing.writing import Target
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
@@ -34,6 +34,7 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
         Whose runs they are: one of `SOURCES`.
     path: str or path
         The folder or file that the tracker has written. Nothing outside of it is read, and nothing in it is changed.
+        Of sacred it may be the URI of a database, ``mongodb://host/database``, which is read only.
     to: str or Protocol
         The store, as it is given to `TrackClient`.
     dry_run: bool
@@ -47,6 +48,9 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
         The path does not exist, or no run is there.
     MissingExtra
         Reading it needs a package that is not installed; it is named.
+    BackendUnavailable
+        The server of a database cannot be reached, or is gone while it is read: what was stored until then is
+        completed when the import is run again.
 
     Examples
     --------
@@ -60,12 +64,16 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
         known = ", ".join(SOURCES)
         raise InvalidCall(f"there is no source {source!r}{suggestion(source, SOURCES)}; these are: {known}")
     given = os.fspath(path)
+    shown = given
     if _URI.match(given) and not os.path.exists(given):
-        raise InvalidCall(f"{mask_secrets(given)} is no path, and files are what is read: {way_from(source)}")
-    place = os.path.realpath(given)
-    if not os.path.exists(place):
-        raise NothingThere(f"{os.fspath(path)} does not exist")
-    report = Report(source, os.fspath(path), dry_run)
+        place, shown = given, mask_secrets(given)
+        if not is_server(source, given):
+            raise InvalidCall(f"{shown} is no path, and files are what is read: {way_from(source)}")
+    else:
+        place = os.path.realpath(given)
+        if not os.path.exists(place):
+            raise NothingThere(f"{given} does not exist")
+    report = Report(source, shown, dry_run)
     target = Target(source, _opened(to, dry_run), report)
     try:
         found = 0
@@ -73,7 +81,7 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
             target.take(run)
             found += 1
         if not found and not report.damages:
-            raise NothingThere(f"no run of {source} is in {os.fspath(path)}: give {SOURCES[source]}")
+            raise NothingThere(f"no run of {source} is in {shown}: give {SOURCES[source]}")
         target.commit()
     finally:
         if not isinstance(to, Protocol):
@@ -85,7 +93,7 @@ def _readable(runs: Iterator[Run], report: Report) -> Iterator[Run]:
     """Yield the runs, up to where a source is damaged in a way that its reader did not foresee."""
     try:
         yield from runs
-    except (NothingThere, MissingExtra):
+    except (NothingThere, MissingExtra, InvalidUri, BackendUnavailable):
         raise
     except UNREADABLE as error:
         report.damage(f"cannot be read on ({type(error).__name__})", str(error))

@@ -14,7 +14,7 @@ SOURCES = {
     "mlflow": "mlflow.db, or a folder that has one (a folder mlruns: track import mlruns)",
     "mlruns": "a folder of mlflow's file store (a file mlflow.db: track import mlflow)",
     "trackio": "a folder of trackio's databases, or one of them",
-    "sacred": "a folder of sacred's FileStorageObserver",
+    "sacred": "a folder of sacred's FileStorageObserver, or the mongodb://host/database of its MongoObserver",
     "aim": "a folder with .aim (needs the package aim)",
     "dvclive": "a folder of dvclive, or one that has some",
     "csv": "a file of comma-separated values: run, step, time, and a column a metric",
@@ -30,10 +30,11 @@ _ELSEWHERE = {
     "mlflow": f"give the path of its database, mlflow.db; {_COPIED}",
     "mlruns": f"give the path of its folder, mlruns; {_COPIED}",
     "aim": "give the folder that has .aim, on the machine of its server",
-    "sacred": "give the folder of a FileStorageObserver; runs of a MongoObserver are not read: their points are in its "
-    "collection metrics, for a table that track import csv takes",
+    "sacred": "give the folder of a FileStorageObserver, or the mongodb://host/database of a MongoObserver",
 }
 _MODULES = {"csv": "table", "tensorboard": "tfevents"}
+_SERVERS = {"sacred": (("mongodb://", "mongodb+srv://"), "observer")}
+"""The sources that are read from a server, too: how its URI begins, and the module that does."""
 
 
 def way_from(source: str) -> str:
@@ -41,8 +42,14 @@ def way_from(source: str) -> str:
     return _ELSEWHERE.get(source, f"give {SOURCES[source]}")
 
 
+def is_server(source: str, given: str) -> bool:
+    """Return whether what was given is the URI of a server from which a source is read."""
+    return source in _SERVERS and given.startswith(_SERVERS[source][0])
+
+
 def runs_of(source: str, path: str, report: Report) -> Iterator[Run]:
-    """Yield the runs at a path that exists."""
-    module = importlib.import_module(f"track.importing.{_MODULES.get(source, source)}")
+    """Yield the runs at a path that exists, or at the URI of a server."""
+    name = _SERVERS[source][1] if is_server(source, path) else _MODULES.get(source, source)
+    module = importlib.import_module(f"track.importing.{name}")
     found: Iterator[Run] = module.runs(path, report)
     return found

@@ -9,8 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from track.artifacts import check_name
 from track.columns import MOST
-from track.errors import FileChanged, InvalidCall, InvalidEvent, InvalidUri, MissingExtra, UnsafePath
+from track.errors import (
+    BackendUnavailable,
+    FileChanged,
+    InvalidCall,
+    InvalidEvent,
+    InvalidUri,
+    MissingExtra,
+    UnsafePath,
+)
 from track.events import (
     Event,
     FieldsMerged,
@@ -88,7 +97,8 @@ class Target:
             try:
                 run.read(telling)
             except UNREADABLE as error:
-                if telling.is_broken or isinstance(error, MissingExtra):
+                # A server that is gone is no damage: the run is completed another time.
+                if telling.is_broken or isinstance(error, (MissingExtra, BackendUnavailable)):
                     raise
                 telling.damage(f"cannot be read on ({type(error).__name__})", f"{run.label}: {error}")
                 telling.break_off()
@@ -240,7 +250,11 @@ class _Telling:
         self._merge("tags", values)
 
     def file(self, name: str, path: str) -> None:
-        self._keep("file", name, lambda: os.lstat(path).st_size, lambda store: store.add_file(name, path))
+        def size() -> int:
+            check_name(name)
+            return os.lstat(path).st_size
+
+        self._keep("file", name, size, lambda store: store.add_file(name, path))
 
     def medium(self, kind: str, name: str, content: Any, step: Any = None, caption: Any = None) -> None:
         called = medium_name(utf8(name), kind)

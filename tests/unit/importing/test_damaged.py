@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import tracemalloc
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.unit.importing import written
 from tests.unit.importing.damage import cut, damaged, flip
+from track.artifacts import artifacts
 from track.cli import main
 from track.errors import NothingThere
 from track.importing import import_runs
@@ -140,6 +142,21 @@ def test_a_file_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> Non
 
     assert report.damages == 2
     assert report.taken["trials"] == 1
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/../../../x", "x" * 5000, "a\0b"])
+def test_a_name_that_leads_elsewhere_is_in_the_report(name: str, tmp_path: Path) -> None:
+    """The source of a file is in the folder; what it is called there is what somebody has written."""
+    folder = written.sacred(tmp_path / "runs")
+    about = json.loads((folder / "1/run.json").read_text())
+    about["experiment"]["sources"] = [[name, "_sources/main.py"]]
+    (folder / "1/run.json").write_text(json.dumps(about))
+    store = f"file:{tmp_path}/report.json"
+
+    report = import_runs("sacred", folder, store)
+
+    assert [one.name for one in artifacts(store)] == ["cout.txt"]
+    assert "file" in {one.kind for one in report.left}
 
 
 def test_a_line_without_an_end_takes_no_memory(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import zlib
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,39 @@ def sacred(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
+
+
+def observed() -> dict[str, list[dict[str, Any]]]:
+    """Return the documents of a MongoObserver, by collection: a run that failed, two of its metrics, and its files."""
+    moments = [datetime(2023, 11, 14, 22, 13, second, 500_000, timezone.utc) for second in (20, 21, 22, 30)]
+    run = {
+        "_id": 1,
+        "status": "FAILED",
+        "start_time": moments[0],
+        "heartbeat": moments[2],
+        "stop_time": moments[3],
+        "experiment": {
+            "name": "digits",
+            "sources": [["main.py", "file-main"], ["gone.py", "file-gone"]],
+            "repositories": [{"url": "https://ann:secret@host/digits", "commit": "abc", "dirty": False}],
+        },
+        "config": {"lr": 0.1, "api_key": "abc", "seed": 7},
+        "host": {"hostname": "here", "ENV": {"HOME": "/home/ann"}},
+        "meta": {"comment": "first"},
+        "info": {"best": 0.5, "metrics": [{"name": "loss", "id": "metric-loss"}]},
+        "fail_trace": ["Traceback\n", "ValueError: boom\n"],
+        "command": "main",
+        "result": None,
+        "captured_out": "hello\n",
+        "artifacts": [{"name": "note.txt", "file_id": "file-note"}],
+        "resources": [["/data/old.csv", "md5"], ["/data/new.csv", "other"]],
+        "omniboard": {"tags": ["good"], "notes": "look at this"},
+    }
+    metric = {"run_id": 1, "steps": [0, 5], "values": [1.0, 0.5], "timestamps": moments[1:3]}
+    files = [
+        {"_id": "file-main", "filename": "/main.py", "data": b"pass\n"},
+        {"_id": "file-note", "filename": "artifact://runs/1/note.txt", "data": b"note"},
+        {"_id": "file-old", "filename": "/data/old.csv", "md5": "md5", "data": b"1,2"},
+    ]
+    metrics = [{**metric, "_id": "metric-loss", "name": "loss"}, {**metric, "_id": "metric-acc", "name": "val/acc"}]
+    return {"runs": [run], "metrics": metrics, "fs.files": files}

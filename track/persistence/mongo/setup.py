@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,7 @@ _REFUSED = {22, 121, 10334, 17280, 17419, 17420}
 _WAYS_OUT = (
     ("uthentication failed", "give user and password in the URI, mongodb://user:password@host/name?authSource=admin"),
     ("requires authentication", "give user and password in the URI, mongodb://user:password@host/name"),
-    ("not authorized", "the user needs the role readWrite on the database"),
+    ("not authorized", "the user needs the role {role} on the database"),
     ("SSL", "add ?tls=true (and tlsCAFile=...), or ?tls=false, as the server wants it"),
     ("certificate", "add ?tlsCAFile=... with the authority that signed the server's certificate"),
     ("Name or service not known", "check the host's name"),
@@ -117,8 +117,8 @@ def connections_heard(mongo: Any) -> Any:
     return type("Connections", (ConnectionPoolListener,), heard)()
 
 
-def translate(error: Any, place: str) -> Exception:
-    """Return our error for one of the driver, with the way out where it is known."""
+def translate(error: Any, place: str, role: str = "readWrite") -> Exception:
+    """Return our error for one of the driver, with the way out where it is known: perhaps the role that is missing."""
     text = " ".join(str(error).split())
     # Without the state of the cluster that the driver adds.
     for added in (", Timeout:", ", full error:", " (configured timeouts:"):
@@ -126,7 +126,7 @@ def translate(error: Any, place: str) -> Exception:
     if _REFUSED & _codes(error):
         return refusal(error)
     way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
-    said = BackendUnavailable(f"{place} cannot be used ({text}): {way_out}")
+    said = BackendUnavailable(f"{place} cannot be used ({text}): {way_out.format(role=role)}")
     # Only what the server has answered has a code.
     said.needs_repair = getattr(error, "code", None) is not None
     return said
@@ -150,9 +150,10 @@ def refusal(error: Exception) -> InvalidEvent:
     return InvalidEvent(f"MongoDB cannot hold this: {' '.join(str(error).split())[:_LONGEST]}")
 
 
+TIMEOUTS: dict[str, Any] = {"connect_timeout": (float, 2.5), "timeout": (float, 30.0)}
+"""Seconds to wait for a server, and for what it answers."""
 OPTIONS: dict[str, Any] = {
-    "connect_timeout": (float, 2.5),
-    "timeout": (float, 30.0),
+    **TIMEOUTS,
     **DELIVERY_OPTIONS,
     **COMMON_OPTIONS,
 }
@@ -173,17 +174,17 @@ class Address:
     settings: dict[str, Any]
 
 
-def read_address(uri: str) -> Address:
-    """Return the parts of a URI.
+def read_address(uri: str, known: Mapping[str, Any] = OPTIONS) -> Address:
+    """Return the parts of a URI, which may have the options that are known, and pymongo's.
 
     Raises MissingExtra: pymongo is not installed. InvalidUri: an option is not known, by us or by pymongo, or cannot be
     read.
     """
     head, _, query = uri.partition("?")
     pairs = [pair for pair in query.split("&") if pair]
-    ours = [pair for pair in pairs if pair.partition("=")[0] in OPTIONS]
+    ours = [pair for pair in pairs if pair.partition("=")[0] in known]
     theirs = "&".join(pair for pair in pairs if pair not in ours)
-    given = read_options(f"{head}?{'&'.join(ours)}", OPTIONS)
+    given = read_options(f"{head}?{'&'.join(ours)}", dict(known))
     address = f"{head}?{theirs}" if theirs else head
     database = parse_uri(uri)["path"].strip("/") or "track"
     return Address(address, database, given, _settings(address, theirs, given))
