@@ -50,7 +50,6 @@ class Watched:
         self._latest: bytes | None = None
         self._cursor: str | None = None
         self._asked: float | None = None
-        self._checked: str | None = None
         self._rows: dict[str, Kept | None] = {}
         self._everything: tuple[int, bytes] | None = None
         self._numbers: dict[str, int] = {}
@@ -161,7 +160,7 @@ class Watched:
             return
         first = self._cursor is None
         begun, self._begun = (self._begun, None) if first else (None, None)
-        self._cursor, changed = begun or self._protocol.changes(self._cursor)
+        cursor, changed = begun or self._protocol.changes(self._cursor)
         # That a process died is no change of the store.
         wanted = dict.fromkeys(changed) | dict.fromkeys(
             uid for uid, row in self._rows.items() if row is not None and row.is_running
@@ -171,10 +170,10 @@ class Watched:
             with making(len(wanted)):
                 found = self._protocol.brief_trials(query)
                 self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
-        self._asked = self._clock()
-        if self._cursor != self._checked:
-            self._checked = self._cursor
+        if cursor != self._cursor:
             self._forget_others(set(changed))
+        # Only now: what could not be read is asked for again.
+        self._cursor, self._asked = cursor, self._clock()
 
     def _forget_others(self, named: set[str]) -> None:
         """Forget the rows of a store in whose place there is another one by now: its changes do not name them."""
