@@ -83,7 +83,7 @@ export class Chart extends Painted {
         const [found, raw] = await Promise.all(both);
         if (mine !== this.asking) return;
         this.found = { found, raw: raw ?? null };
-        this.failure = "";
+        if (this.failure) (this.failure = ""), this.setState({});
       } catch (error) {
         if (mine !== this.asking || mine.signal.aborted) return;
         this.failure = error.message;
