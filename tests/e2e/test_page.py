@@ -16,7 +16,7 @@ import pytest
 
 import track
 from tests.children import ended, python, start_python
-from tests.e2e.browsing import PNG, Visit, hostile_store, look_at_hostile, served
+from tests.e2e.browsing import COLOURED, PNG, Visit, hostile_store, look_at_hostile, served
 from tests.servers import wait_until
 from tests.unit.media.test_sketch import Figure
 from track import TrackClient
@@ -538,6 +538,45 @@ def test_a_hundred_lines_are_drawn_and_pointed_at(visit: Callable[..., Visit], t
         assert tab.inner_text(".tip b").startswith("run")
         dimmed = there.coloured("loss")
         assert dimmed < 20_000
+
+
+# How many pixels above the middle of a chart have a colour.
+_ABOVE = COLOURED.replace("i < data.length", "i < data.length / 2")
+
+
+@pytest.mark.parametrize("runs", [2, 70])
+def test_what_has_no_place_on_a_log_axis_is_said_and_not_drawn(
+    visit: Callable[..., Visit], tmp_path: Path, runs: int
+) -> None:
+    """A step 0 is not at the first step that has a place, whether lines are strokes or pixels."""
+    client = _client(tmp_path / "zero.json")
+    for number in range(runs):
+        _log(client, f"run{number}", {"number": number}, [1000, 1, 2, 1, 2])
+    client.save()
+
+    with served(f"file://{tmp_path}/zero.json") as link:
+        there = visit(link)
+        tab = there.open("logx=1")
+
+        assert there.coloured("loss") > 100
+        assert tab.inner_text("figure .note") == "≤ 0 has no place on a log axis"
+        assert tab.eval_on_selector("figure canvas", _ABOVE) == 0
+
+
+@pytest.mark.parametrize("runs", [2, 70])
+def test_what_was_logged_is_behind_what_is_smoothed(visit: Callable[..., Visit], tmp_path: Path, runs: int) -> None:
+    """A spike is seen however smooth the line over it is, and however many lines there are."""
+    client = _client(tmp_path / "spike.json")
+    for number in range(runs):
+        _log(client, f"run{number}", {"number": number}, [1] * 30 + [1000 if number == 1 else 1] + [1] * 30)
+    client.save()
+
+    with served(f"file://{tmp_path}/spike.json") as link:
+        there = visit(link)
+        tab = there.open("smooth=0.98")
+
+        assert there.coloured("loss") > 100
+        assert tab.eval_on_selector("figure canvas", _ABOVE) > 10
 
 
 _PAINTED = """async () => {

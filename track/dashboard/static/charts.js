@@ -119,7 +119,7 @@ export class Chart extends Painted {
     const notes = [
       densest > 1 && `1 px = ${number(densest)} points`,
       strange > 0 && `${number(strange)} not finite`,
-      state.logy && lines.some((line) => line.low.some((value) => value <= 0)) && "≤ 0 has no place on a log axis",
+      lines.some((line) => (logx && line.x[0] <= 0) || (state.logy && line.low.some((value) => value <= 0))) && "≤ 0 has no place on a log axis",
       unplaced > 0 && `${number(unplaced)} points have no place here`,
     ].filter(Boolean).join(" · ");
     if (notes !== this.notes || !this.done) {
