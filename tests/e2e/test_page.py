@@ -142,6 +142,22 @@ def test_what_is_not_finite_is_marked_and_said(visit: Callable[..., Visit], thre
     assert "3 not finite" in tab.inner_text("figure .note")
 
 
+def test_all_points_that_are_not_finite_are_counted(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Also where a pixel has several of them, which are one mark; and however narrow the chart is, it can be read."""
+    client = _client(tmp_path / "diverged.json")
+    with client.new_trial(name="diverged", parameters={}) as trial:
+        trial.log_series("loss", [1.0] * 5000 + [math.nan] * 5000)
+    client.save()
+
+    with served(f"file://{tmp_path}/diverged.json") as link:
+        there = visit(link)
+        tab = there.open()
+
+        assert there.coloured("loss") > 0
+        assert tab.inner_text("figure .note").endswith("5000 not finite")
+        assert tab.get_attribute("figure .note", "title") == tab.inner_text("figure .note")
+
+
 def test_choice_is_in_the_link(visit: Callable[..., Visit], three: str) -> None:
     """Who opens the link of a view sees it, chosen runs, axis and smoothing alike."""
     there = visit(three)
@@ -760,6 +776,22 @@ def test_points_of_a_running_program_appear(visit: Callable[..., Visit], tmp_pat
         tab.get_by_role("button", name="alive").click()
         assert "its process was killed" in tab.inner_text("article.run")
         assert "took" not in tab.inner_text("article.run header")
+
+
+def test_step_that_is_logged_again_is_drawn_again(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A run that goes on from an earlier step has as many points as before, and may end alike: its chart is anew."""
+    client = _client(tmp_path / "report.json")
+    with client.new_trial(name="again", parameters={"lr": 0.1}) as trial:
+        for step in range(10):
+            trial.log_metrics(step=step, loss=1.0)
+        client.save()
+        with served(f"file://{tmp_path}/report.json") as link:
+            tab = visit(link).open()
+            tab.wait_for_selector("[data-drawn='1']")
+
+            trial.log_series("loss", [1000.0, 1.0], steps=[3, 9])
+
+            tab.wait_for_selector("[data-done]:not([data-drawn='1'])", timeout=15_000)
 
 
 def test_page_goes_on_after_a_time_without_answers(visit: Callable[..., Visit], three: str) -> None:
