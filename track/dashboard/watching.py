@@ -125,9 +125,9 @@ class Watched:
         return found
 
     @property
-    def cursor(self) -> str | None:
-        """What is another one when a change of the store was noticed."""
-        return self._cursor
+    def stamp(self) -> tuple[str | None, int]:
+        """What is another one when a change was noticed: of the store, or of a row, which may be read later than that."""
+        return self._cursor, self._number
 
     def look_again(self) -> None:
         """Ask the store at the next call: it was changed here."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.servers import wait_until
-from tests.unit.dashboard.asking import Asker, chart_in, enter
+from tests.unit.dashboard.asking import PARTS, Asker, chart_in, enter
 from track import TrackClient
 from track.dashboard import Dashboard
 from track.dashboard.app import client_files
@@ -387,6 +387,31 @@ def test_charts_are_made_one_after_the_other(page: Dashboard, monkeypatch: pytes
 
     assert [one.status for one in askers] == [200] * 4
     assert all(met)
+
+
+def test_chart_has_the_points_that_the_table_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point that is logged while rows are read is in the chart that is asked for because of it."""
+    monkeypatch.setattr("track.dashboard.questions._AGAIN", 1e9)
+    client = TrackClient(f"file://{tmp_path}/report.json")
+    with client.new_trial(name="live", parameters={"lr": 0.1}) as trial:
+        trial.log_metrics(step=0, loss=1.0)
+        page = Dashboard(f"file://{tmp_path}/report.json", "secret", interval=1e-6)
+        asker, store = enter(page, "secret"), page.open()
+        brief = store.brief_trials
+        before = asker.runs()
+        question = {"uids": [before["runs"][0]["uid"]], "metric": "loss", "buckets": 1}
+        asker.ask("/api/chart", "POST", question)
+
+        def log_and_read(*asked: Any) -> Any:
+            trial.log_metrics(step=1, loss=0.5)
+            return brief(*asked)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "brief_trials", log_and_read)
+            row = asker.runs(before["cursor"])["runs"][0]
+        chart = chart_in(asker.ask("/api/chart", "POST", question))
+
+    assert (row["metrics"]["loss"][PARTS.index("count")], chart["count"]) == (2, [[2]])
 
 
 def test_store_that_cannot_be_read_ahead_is_said_to_who_asks(tmp_path: Path) -> None:
