@@ -126,7 +126,7 @@ class Watched:
 
     @property
     def stamp(self) -> tuple[str | None, int]:
-        """What is another one when a change was noticed: of the store, or of a row, which may be read later than that."""
+        """What is another one when a change was noticed: of the store, or of a row, which is read after that."""
         return self._cursor, self._number
 
     def look_again(self) -> None:
