@@ -11,10 +11,11 @@ from typing import Any
 
 from track.dashboard.columns import packed
 from track.dashboard.rows import Kept, Plain, kept_of
+from track.errors import NotFound
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
-from track.persistence.utils import mask_secrets
+from track.persistence.utils import file_of, is_stored, mask_secrets
 from track.rows import make_rows
 from track.utils.collecting import making
 
@@ -43,6 +44,8 @@ class Watched:
 
     def __init__(self, protocol: Protocol, interval: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._protocol = protocol
+        path = file_of(protocol.uri)
+        self._path = path if path and is_stored(path) else None
         self._interval = interval
         self._clock = clock
         self._lock, self._beginning = threading.Lock(), threading.Lock()
@@ -62,6 +65,11 @@ class Watched:
 
         They are columns, as `packed` says. Without a cursor, or with one of another start, all rows: then ``all`` is
         true. Where these are very many and not read yet, the latest of them: then ``more`` is true, too.
+
+        Raises
+        ------
+        NotFound
+            The file of the store is not there any more.
         """
         latest = None if cursor else self._latest_rows()
         if latest is not None:
@@ -158,6 +166,9 @@ class Watched:
         now = self._clock()
         if self._asked is not None and now < self._asked + self._interval:
             return
+        if self._path and not is_stored(self._path):
+            # Its runs are not gone: a disk may be, for a while.
+            raise NotFound(f"there is no store at {mask_secrets(self._protocol.uri)} any more")
         first = self._cursor is None
         begun, self._begun = (self._begun, None) if first else (None, None)
         cursor, changed = begun or self._protocol.changes(self._cursor)

@@ -297,6 +297,28 @@ def _row_of(tmp_path: Path, parameters: dict[str, Any], metrics: dict[str, float
     return enter(Dashboard(uri, "t"), "t").runs()["runs"][0]
 
 
+@pytest.mark.parametrize("scheme", ["file", "sqlite"])
+def test_store_whose_folder_is_away_keeps_its_runs(tmp_path: Path, scheme: str) -> None:
+    """A disk that is away for a while is said, and no run is called gone because of it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    client = TrackClient(f"{scheme}:{folder}/runs")
+    with client.new_trial(name="one", parameters={"lr": 0.1}):
+        pass
+    client.protocol.close()
+    asker = enter(Dashboard(f"{scheme}:{folder}/runs", "secret", interval=0), "secret")
+    cursor = asker.runs()["cursor"]
+
+    folder.rename(tmp_path / "away")
+    said = asker.ask(f"/api/runs?since={cursor}")
+    assert (asker.status, b"there is no store" in said) == (502, True)
+    (tmp_path / "away").rename(folder)
+
+    asker.ask(f"/api/runs?since={cursor}")
+    assert asker.status == 204
+    assert [run["name"] for run in asker.runs()["runs"]] == ["one"]
+
+
 def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     """The reason is a sentence, and the store is opened once it is there."""
     uri = f"file://{tmp_path}/later.json"
