@@ -616,6 +616,24 @@ def test_of_many_lines_the_last_one_is_on_top(visit: Callable[..., Visit], tmp_p
         assert tab.evaluate(_PAINTED) == [red, green, blue, blue, nothing]
 
 
+_DENSE = """async () => {
+  const place = document.querySelector("link[href$='plot.js']").href;
+  const { drawLines } = await import(place.replace("plot.js", "raster.js"));
+  const value = [0, 50, 0, 0];
+  const ctx = drawLines([{ colour: "rgb(255, 0, 0)", x: [10, 10.2, 10.4, 20], low: value, high: value }], 40, 60,
+    (x) => x, (value) => 59 - value).getContext("2d");
+  return [5, 25, 45, 55].map((value) => ctx.getImageData(10, 59 - value, 1, 1).data[0]);
+}"""
+
+
+def test_of_many_lines_what_a_column_has_is_joined(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A spike between two points of the same column is a line to it, as it is where columns have one point."""
+    _log(client := _client(tmp_path / "one.json"), "run", {}, [1, 2])
+    client.save()
+    with served(f"file://{tmp_path}/one.json") as link:
+        assert visit(link).open().evaluate(_DENSE) == [255, 255, 255, 0]
+
+
 def test_each_run_begins_at_nothing_and_by_the_clock_each_seed_is_a_line(
     visit: Callable[..., Visit], tmp_path: Path
 ) -> None:

@@ -203,9 +203,9 @@ FILTERS = [
     "loss!=nan",
     "tag:paper",
     "tag:stage=final",
-    "tag:written=1",
-    "tag:written=true",
-    "tag:written=0.10",
+    "tag:as=1",
+    "tag:as=true",
+    "tag:as=0.10",
     "tag:stage=first,paper",
     "project:digits",
     "project:other",
@@ -266,10 +266,12 @@ def test_filters_mean_the_same() -> None:
     client.set_project(name="digits")
     client.set_group(name="ablation")
     runs: list[tuple[str, dict[str, Any], list[float], dict[str, Any], str]] = [
-        ("base", {"lr": 0.1, "optim": "adam", "flag": True, "__proto__": 7}, [3, 2, 1], {"stage": "final", "written": 1}, ""),
+        ("base", {"lr": 0.1, "optim": "adam", "flag": True, "__proto__": 7}, [3, 2, 1], {"stage": "final"}, ""),
         ("wide one", {"lr": 0.01, "optim": "sgd", "text": "1"}, [0.1, math.nan], {"paper": True}, "out of memory"),
-        ("late", {"lr": 1e-3, "flag": False, "list": [1, 2], "big": 2**80}, [math.inf], {"stage": "first", "written": "1"}, ""),
+        ("late", {"lr": 1e-3, "flag": False, "list": [1, 2], "big": 2**80}, [math.inf], {"stage": "first"}, ""),
         ("bare", {"lr": 10, "optim": None, "flag": 1}, [], {}, ""),
+        ("text", {"lr": 20}, [], {"as": "1"}, ""),
+        ("number", {"lr": 30}, [], {"as": 1}, ""),
     ]
     for name, parameters, values, tags, error in runs:
         try:
