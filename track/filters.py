@@ -147,7 +147,9 @@ def _has_tag(row: Row, value: str) -> bool:
     name, sign, wanted = value.partition("=")
     if value in row.tags or not sign:
         return value in row.tags
-    return name in row.tags and OPERATORS["$eq"](row.tags[name], read_value(wanted))
+    if name not in row.tags:
+        return False
+    return row.tags[name] == wanted or OPERATORS["$eq"](row.tags[name], read_value(wanted))
 
 
 def _compared(column: str, sign: str, written: str, term: str) -> Predicate:

@@ -16,7 +16,7 @@ import pytest
 
 import track
 from tests.children import ended, python, start_python
-from tests.e2e.browsing import PNG, Visit, hostile_store, look_at_hostile, served
+from tests.e2e.browsing import COLOURED, PNG, Visit, hostile_store, look_at_hostile, served
 from tests.servers import wait_until
 from tests.unit.media.test_sketch import Figure
 from track import TrackClient
@@ -140,6 +140,22 @@ def test_what_is_not_finite_is_marked_and_said(visit: Callable[..., Visit], thre
 
     assert there.coloured("loss") > 500
     assert "3 not finite" in tab.inner_text("figure .note")
+
+
+def test_all_points_that_are_not_finite_are_counted(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Also where a pixel has several of them, which are one mark; and however narrow the chart is, it can be read."""
+    client = _client(tmp_path / "diverged.json")
+    with client.new_trial(name="diverged", parameters={}) as trial:
+        trial.log_series("loss", [1.0] * 5000 + [math.nan] * 5000)
+    client.save()
+
+    with served(f"file://{tmp_path}/diverged.json") as link:
+        there = visit(link)
+        tab = there.open()
+
+        assert there.coloured("loss") > 0
+        assert tab.inner_text("figure .note").endswith("5000 not finite")
+        assert tab.get_attribute("figure .note", "title") == tab.inner_text("figure .note")
 
 
 def test_choice_is_in_the_link(visit: Callable[..., Visit], three: str) -> None:
@@ -540,6 +556,45 @@ def test_a_hundred_lines_are_drawn_and_pointed_at(visit: Callable[..., Visit], t
         assert dimmed < 20_000
 
 
+# How many pixels above the middle of a chart have a colour.
+_ABOVE = COLOURED.replace("i < data.length", "i < data.length / 2")
+
+
+@pytest.mark.parametrize("runs", [2, 70])
+def test_what_has_no_place_on_a_log_axis_is_said_and_not_drawn(
+    visit: Callable[..., Visit], tmp_path: Path, runs: int
+) -> None:
+    """A step 0 is not at the first step that has a place, whether lines are strokes or pixels."""
+    client = _client(tmp_path / "zero.json")
+    for number in range(runs):
+        _log(client, f"run{number}", {"number": number}, [1000, 1, 2, 1, 2])
+    client.save()
+
+    with served(f"file://{tmp_path}/zero.json") as link:
+        there = visit(link)
+        tab = there.open("logx=1")
+
+        assert there.coloured("loss") > 100
+        assert tab.inner_text("figure .note") == "≤ 0 has no place on a log axis"
+        assert tab.eval_on_selector("figure canvas", _ABOVE) == 0
+
+
+@pytest.mark.parametrize("runs", [2, 70])
+def test_what_was_logged_is_behind_what_is_smoothed(visit: Callable[..., Visit], tmp_path: Path, runs: int) -> None:
+    """A spike is seen however smooth the line over it is, and however many lines there are."""
+    client = _client(tmp_path / "spike.json")
+    for number in range(runs):
+        _log(client, f"run{number}", {"number": number}, [1] * 30 + [1000 if number == 1 else 1] + [1] * 30)
+    client.save()
+
+    with served(f"file://{tmp_path}/spike.json") as link:
+        there = visit(link)
+        tab = there.open("smooth=0.98")
+
+        assert there.coloured("loss") > 100
+        assert tab.eval_on_selector("figure canvas", _ABOVE) > 10
+
+
 _PAINTED = """async () => {
   const place = document.querySelector("link[href$='plot.js']").href;
   const { drawLines } = await import(place.replace("plot.js", "raster.js"));
@@ -559,6 +614,24 @@ def test_of_many_lines_the_last_one_is_on_top(visit: Callable[..., Visit], tmp_p
         red, green, blue, nothing = "255,0,0,255", "0,255,0,255", "0,0,255,255", "0,0,0,0"
 
         assert tab.evaluate(_PAINTED) == [red, green, blue, blue, nothing]
+
+
+_DENSE = """async () => {
+  const place = document.querySelector("link[href$='plot.js']").href;
+  const { drawLines } = await import(place.replace("plot.js", "raster.js"));
+  const value = [0, 50, 0, 0];
+  const ctx = drawLines([{ colour: "rgb(255, 0, 0)", x: [10, 10.2, 10.4, 20], low: value, high: value }], 40, 60,
+    (x) => x, (value) => 59 - value).getContext("2d");
+  return [5, 25, 45, 55].map((value) => ctx.getImageData(10, 59 - value, 1, 1).data[0]);
+}"""
+
+
+def test_of_many_lines_what_a_column_has_is_joined(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A spike between two points of the same column is a line to it, as it is where columns have one point."""
+    _log(client := _client(tmp_path / "one.json"), "run", {}, [1, 2])
+    client.save()
+    with served(f"file://{tmp_path}/one.json") as link:
+        assert visit(link).open().evaluate(_DENSE) == [255, 255, 255, 0]
 
 
 def test_each_run_begins_at_nothing_and_by_the_clock_each_seed_is_a_line(
@@ -721,6 +794,22 @@ def test_points_of_a_running_program_appear(visit: Callable[..., Visit], tmp_pat
         tab.get_by_role("button", name="alive").click()
         assert "its process was killed" in tab.inner_text("article.run")
         assert "took" not in tab.inner_text("article.run header")
+
+
+def test_step_that_is_logged_again_is_drawn_again(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A run that goes on from an earlier step has as many points as before, and may end alike: its chart is anew."""
+    client = _client(tmp_path / "report.json")
+    with client.new_trial(name="again", parameters={"lr": 0.1}) as trial:
+        for step in range(10):
+            trial.log_metrics(step=step, loss=1.0)
+        client.save()
+        with served(f"file://{tmp_path}/report.json") as link:
+            tab = visit(link).open()
+            tab.wait_for_selector("[data-drawn='1']")
+
+            trial.log_series("loss", [1000.0, 1.0], steps=[3, 9])
+
+            tab.wait_for_selector("[data-done]:not([data-drawn='1'])", timeout=15_000)
 
 
 def test_page_goes_on_after_a_time_without_answers(visit: Callable[..., Visit], three: str) -> None:

@@ -146,6 +146,26 @@ def test_what_the_server_says_is_shown(visit: Callable[..., Visit], bare: str, s
     there.wrong = [said for said in there.wrong if f"status of {status}" not in said]
 
 
+def test_what_a_chart_could_not_read_is_said_until_it_is_read(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """The words of a store that was away go with the next answer, also where nothing changes any more."""
+    client = _client(tmp_path / "report.json")
+    with client.new_trial(name="done", parameters={"lr": 0.1}) as trial:
+        for step in range(5):
+            trial.log_metrics(step=step, loss=step)
+    client.save()
+    with served(f"file://{tmp_path}/report.json") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.wait_for_selector("[data-done]")
+        tab.route("**/api/chart", lambda route: route.fulfill(status=502, body="the store is away"))
+        tab.get_by_label("smoothing").fill("0.5")
+        tab.get_by_text("the store is away").wait_for()
+        tab.unroute_all()
+
+        tab.get_by_text("the store is away").wait_for(state="detached", timeout=10_000)
+        there.wrong = [said for said in there.wrong if "status of 502" not in said]
+
+
 def test_page_goes_on_with_a_program_that_was_started_again(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """It asks whether the program runs; then says which link lets it in again; and goes on by itself once it is in."""
     client = _client(tmp_path / "report.json")

@@ -121,6 +121,18 @@ def test_quotes_keep_a_number_a_text(store: Any) -> None:
     assert _found(store, '"lr"<0.1') == "ac"
 
 
+@pytest.mark.parametrize("value", ["1", 1, "true", True, "v2", "0.10"])
+def test_tag_is_found_as_it_is_shown(value: Any) -> None:
+    """Whether its value is a number, or a text that could be one, as what is typed on the page is."""
+    client = TrackClient("ephemeral:")
+    with client.new_trial(name="tagged", parameters={"lr": 0.1}, tags={"paper": value}):
+        pass
+    with client.new_trial(name="other", parameters={"lr": 0.2}, tags={"paper": "another"}, force=True):
+        pass
+
+    assert _found(client.protocol, f"tag:paper={value}") == "tagged"
+
+
 def test_several_words_of_a_shell_are_one_filter() -> None:
     """The words of a command line are joined."""
     assert parse_filter(["lr<1", "status:failed"]).query == parse_filter("lr<1 status:failed").query

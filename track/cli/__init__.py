@@ -110,8 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = verbs.choices.get(words[0])
     words, command = _parted(words, verb and verb.get_default("takes_command"))
     if verb is not None and verb.get_default("intermixed"):
-        # Options may stand between the words of a list.
-        given = verb.parse_intermixed_args(words[1:])
+        # Options may stand between the words of a list; what follows `--` is none.
+        end = words.index("--") if "--" in words else len(words)
+        given = verb.parse_intermixed_args(words[1:end])
+        given.words += words[end + 1 :]
     else:
         given = parser.parse_args(words)
     if command:

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, TextIO
 
 from track.artifacts import artifacts_in
 from track.cli.ls import selected
-from track.cli.shell import NOTHING, as_json, csv_cell, csv_writer, on_store, say_json, take_words, tell
+from track.cli.shell import NOTHING, as_json, csv_cell, csv_writer, harmless_rows, on_store, say_json, take_words, tell
 from track.errors import InvalidCall, TrackError
 from track.filters import parse_filter
 from track.lake import add_to_lake, is_lake
@@ -129,14 +130,18 @@ def _whole(out: str) -> Iterator[TextIO]:
 
 
 def _to_csv(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
+    lines = chain([("uid", "name", "metric", "step", "value", "time")], _lines(protocol, rows))
     with _whole(out) as file:
-        writer = csv_writer(file)
-        writer.writerow(("uid", "name", "metric", "step", "value", "time"))
-        for row in rows:
-            for name, steps, values, times in _points(protocol, row):
-                for step, value, at in zip(steps, values, times, strict=True):
-                    writer.writerow((row.uid, row.trial.name, name, csv_cell(step), csv_cell(value), at or ""))
+        csv_writer(file).writerows(harmless_rows(lines) if out == "-" else lines)
     return 0
+
+
+def _lines(protocol: Protocol, rows: Sequence[Row]) -> Iterator[Sequence[Any]]:
+    """Yield a line for each point."""
+    for row in rows:
+        for name, steps, values, times in _points(protocol, row):
+            for step, value, at in zip(steps, values, times, strict=True):
+                yield row.uid, row.trial.name, name, csv_cell(step), csv_cell(value), at or ""
 
 
 def _to_jsonl(protocol: Protocol, rows: Sequence[Row], out: str) -> int:

@@ -269,12 +269,15 @@ def say_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     import io
 
     file = io.StringIO()
-    writer = csv_writer(file)
-    writer.writerow(names)
-    if sys.stdout is not None and sys.stdout.isatty():
-        rows = ([clean(cell, sys.maxsize) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    writer.writerows(rows)
+    csv_writer(file).writerows(harmless_rows([names, *rows]))
     say(file.getvalue().removesuffix("\n"))
+
+
+def harmless_rows(rows: Iterable[Sequence[Any]]) -> Iterable[Sequence[Any]]:
+    """Return rows for standard output: where that is a terminal, their texts do nothing to it."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return rows
+    return ([clean(cell, sys.maxsize) if isinstance(cell, str) else cell for cell in row] for row in rows)
 
 
 def take_forms(parser: argparse.ArgumentParser, is_list: bool = True) -> None:

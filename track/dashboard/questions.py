@@ -163,7 +163,7 @@ class Questions:
     def _chart_of(self, question: Question, uids: Sequence[str]) -> bytes:
         """Return a chart as it travels, of the runs in any order: it says which is which."""
         key = question, frozenset(uids)
-        return self._charts.get(key, self._watched.cursor, lambda: chart_bytes(self._buckets(question, uids)))
+        return self._charts.get(key, self._watched.stamp, lambda: chart_bytes(self._buckets(question, uids)))
 
     def _buckets(self, question: Question, uids: Sequence[str]) -> Buckets:
         """Return the buckets of runs. All who ask have turns, so that nobody reads what another one is reading."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from track.dashboard.columns import packed
 from track.dashboard.rows import Kept, Plain, kept_of
+from track.errors import NotFound
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
-from track.persistence.utils import mask_secrets
+from track.persistence.utils import file_of, is_stored, mask_secrets
 from track.rows import make_rows
 from track.utils.collecting import making
 
@@ -43,6 +44,8 @@ class Watched:
 
     def __init__(self, protocol: Protocol, interval: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._protocol = protocol
+        path = file_of(protocol.uri)
+        self._path = path if path and is_stored(path) else None
         self._interval = interval
         self._clock = clock
         self._lock, self._beginning = threading.Lock(), threading.Lock()
@@ -50,7 +53,6 @@ class Watched:
         self._latest: bytes | None = None
         self._cursor: str | None = None
         self._asked: float | None = None
-        self._checked: str | None = None
         self._rows: dict[str, Kept | None] = {}
         self._everything: tuple[int, bytes] | None = None
         self._numbers: dict[str, int] = {}
@@ -63,6 +65,11 @@ class Watched:
 
         They are columns, as `packed` says. Without a cursor, or with one of another start, all rows: then ``all`` is
         true. Where these are very many and not read yet, the latest of them: then ``more`` is true, too.
+
+        Raises
+        ------
+        NotFound
+            The file of the store is not there any more.
         """
         latest = None if cursor else self._latest_rows()
         if latest is not None:
@@ -126,9 +133,9 @@ class Watched:
         return found
 
     @property
-    def cursor(self) -> str | None:
-        """What is another one when a change of the store was noticed."""
-        return self._cursor
+    def stamp(self) -> tuple[str | None, int]:
+        """What is another one when a change was noticed: of the store, or of a row, which is read after that."""
+        return self._cursor, self._number
 
     def look_again(self) -> None:
         """Ask the store at the next call: it was changed here."""
@@ -159,9 +166,12 @@ class Watched:
         now = self._clock()
         if self._asked is not None and now < self._asked + self._interval:
             return
+        if self._path and not is_stored(self._path):
+            # Its runs are not gone: a disk may be, for a while.
+            raise NotFound(f"there is no store at {mask_secrets(self._protocol.uri)} any more")
         first = self._cursor is None
         begun, self._begun = (self._begun, None) if first else (None, None)
-        self._cursor, changed = begun or self._protocol.changes(self._cursor)
+        cursor, changed = begun or self._protocol.changes(self._cursor)
         # That a process died is no change of the store.
         wanted = dict.fromkeys(changed) | dict.fromkeys(
             uid for uid, row in self._rows.items() if row is not None and row.is_running
@@ -171,10 +181,10 @@ class Watched:
             with making(len(wanted)):
                 found = self._protocol.brief_trials(query)
                 self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
-        self._asked = self._clock()
-        if self._cursor != self._checked:
-            self._checked = self._cursor
+        if cursor != self._cursor:
             self._forget_others(set(changed))
+        # Only now: what could not be read is asked for again.
+        self._cursor, self._asked = cursor, self._clock()
 
     def _forget_others(self, named: set[str]) -> None:
         """Forget the rows of a store in whose place there is another one by now: its changes do not name them."""

@@ -230,6 +230,29 @@ def test_lists_are_lines_and_columns_too(name: str, uri: str, capsys: pytest.Cap
     assert all(len(row) == len(names) for row in rows)
 
 
+@pytest.mark.parametrize("words", [["ls", "--csv"], ["metrics", "@last", "--csv"], ["export", "--csv", "-"]])
+def test_names_in_columns_do_nothing_to_a_terminal(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of runs, parameters and metrics are escaped on a terminal, and exact where they are piped."""
+    name = "\x1b[2Jred"
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file:{tmp_path}/runs.json")
+    client = TrackClient(f"file:{tmp_path}/runs.json")
+    for number in range(2):
+        with client.new_trial(name=name, parameters={name: number}, force=True) as trial:
+            trial.log_metrics(step=0, **{f"m{name}": 1.0})
+    client.save()
+
+    assert main(words) == 0
+    assert "\x1b[2Jred" in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(words) == 0
+
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "m\\x1b[2Jred" in out
+
+
 @pytest.mark.parametrize("scheme", ["file", "sqlite"])
 @pytest.mark.parametrize("name", [name for name, (words, _) in {**CALLS, **SERVING}.items() if "URI" in words])
 def test_a_store_that_is_not_there_is_three(name: str, scheme: str, uri: str, tmp_path: Path, capsys: Any) -> None:

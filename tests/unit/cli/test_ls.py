@@ -49,6 +49,17 @@ def test_table_shows_what_differs(uri: str, capsys: pytest.CaptureFixture[str]) 
     assert err == "6 trials\n"
 
 
+def test_term_that_begins_with_a_dash_stands_after_two(
+    uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A term is turned by a dash as by an exclamation mark; what follows two dashes is no option."""
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", uri)
+    assert main(["ls", "--json", "--", "-status:failed", "-lr=0.1"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert [trial["parameters"]["lr"] for trial in found["trials"]] == [0.2, 0.2]
+
+
 def test_a_narrow_terminal_shows_what_counts(
     uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.servers import wait_until
-from tests.unit.dashboard.asking import Asker, chart_in, enter
+from tests.unit.dashboard.asking import PARTS, Asker, chart_in, enter
 from track import TrackClient
 from track.dashboard import Dashboard
 from track.dashboard.app import client_files
@@ -297,6 +297,28 @@ def _row_of(tmp_path: Path, parameters: dict[str, Any], metrics: dict[str, float
     return enter(Dashboard(uri, "t"), "t").runs()["runs"][0]
 
 
+@pytest.mark.parametrize("scheme", ["file", "sqlite"])
+def test_store_whose_folder_is_away_keeps_its_runs(tmp_path: Path, scheme: str) -> None:
+    """A disk that is away for a while is said, and no run is called gone because of it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    client = TrackClient(f"{scheme}:{folder}/runs")
+    with client.new_trial(name="one", parameters={"lr": 0.1}):
+        pass
+    client.protocol.close()
+    asker = enter(Dashboard(f"{scheme}:{folder}/runs", "secret", interval=0), "secret")
+    cursor = asker.runs()["cursor"]
+
+    folder.rename(tmp_path / "away")
+    said = asker.ask(f"/api/runs?since={cursor}")
+    assert (asker.status, b"there is no store" in said) == (502, True)
+    (tmp_path / "away").rename(folder)
+
+    asker.ask(f"/api/runs?since={cursor}")
+    assert asker.status == 204
+    assert [run["name"] for run in asker.runs()["runs"]] == ["one"]
+
+
 def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     """The reason is a sentence, and the store is opened once it is there."""
     uri = f"file://{tmp_path}/later.json"
@@ -387,6 +409,31 @@ def test_charts_are_made_one_after_the_other(page: Dashboard, monkeypatch: pytes
 
     assert [one.status for one in askers] == [200] * 4
     assert all(met)
+
+
+def test_chart_has_the_points_that_the_table_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point that is logged while rows are read is in the chart that is asked for because of it."""
+    monkeypatch.setattr("track.dashboard.questions._AGAIN", 1e9)
+    client = TrackClient(f"file://{tmp_path}/report.json")
+    with client.new_trial(name="live", parameters={"lr": 0.1}) as trial:
+        trial.log_metrics(step=0, loss=1.0)
+        page = Dashboard(f"file://{tmp_path}/report.json", "secret", interval=1e-6)
+        asker, store = enter(page, "secret"), page.open()
+        brief = store.brief_trials
+        before = asker.runs()
+        question = {"uids": [before["runs"][0]["uid"]], "metric": "loss", "buckets": 1}
+        asker.ask("/api/chart", "POST", question)
+
+        def log_and_read(*asked: Any) -> Any:
+            trial.log_metrics(step=1, loss=0.5)
+            return brief(*asked)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "brief_trials", log_and_read)
+            row = asker.runs(before["cursor"])["runs"][0]
+        chart = chart_in(asker.ask("/api/chart", "POST", question))
+
+    assert (row["metrics"]["loss"][PARTS.index("count")], chart["count"]) == (2, [[2]])
 
 
 def test_store_that_cannot_be_read_ahead_is_said_to_who_asks(tmp_path: Path) -> None:

@@ -70,6 +70,47 @@ def test_all_rows_are_there_once_they_were_read_ahead() -> None:
     assert "more" not in said
 
 
+@pytest.mark.parametrize("looked_before", [False, True])
+def test_rows_that_could_not_be_read_are_read_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch, looked_before: bool
+) -> None:
+    """A store that is away for a moment loses no run of the page, neither at its first look nor at a later one."""
+    store = _store(2)
+    watched = Watched(store, 0)
+    cursor = _told(watched, None)["cursor"] if looked_before else None
+    store.new_trial(Trial(name="new", parameters={"number": 9}))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "brief_trials", _fail)
+        with pytest.raises(OSError, match="away"):
+            watched.since(cursor)
+
+    assert _told(watched, cursor)["names"][-1:] == ["new"]
+
+
+def test_replaced_store_that_could_not_be_read_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of the store before are gone once it can be asked which are there."""
+    store = _store(2)
+    watched = Watched(store, 0)
+    cursor = _told(watched, None)["cursor"]
+    brief = store.brief_trials
+    other = EphemeralProtocol()
+    other.new_trial(Trial(name="other", parameters={"number": 7}))
+    store.store = other.store
+    with monkeypatch.context() as patch:
+        # The new rows are read, and then it is away.
+        patch.setattr(store, "brief_trials", lambda query=None: brief(query) if query is None else _fail())
+        patch.setattr(watching, "_FEW", 0)
+        with pytest.raises(OSError, match="away"):
+            watched.since(cursor)
+
+    said = _told(watched, cursor)
+    assert (said["names"], len(said["gone"])) == (["other"], 2)
+
+
+def _fail(*_: Any) -> Any:
+    raise OSError("the store is away")
+
+
 def test_trials_that_are_named_are_found_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of their creation; those with other uids are not looked at."""
     store = _store(6)

@@ -203,6 +203,9 @@ FILTERS = [
     "loss!=nan",
     "tag:paper",
     "tag:stage=final",
+    "tag:as=1",
+    "tag:as=true",
+    "tag:as=0.10",
     "tag:stage=first,paper",
     "project:digits",
     "project:other",
@@ -267,6 +270,8 @@ def test_filters_mean_the_same() -> None:
         ("wide one", {"lr": 0.01, "optim": "sgd", "text": "1"}, [0.1, math.nan], {"paper": True}, "out of memory"),
         ("late", {"lr": 1e-3, "flag": False, "list": [1, 2], "big": 2**80}, [math.inf], {"stage": "first"}, ""),
         ("bare", {"lr": 10, "optim": None, "flag": 1}, [], {}, ""),
+        ("text", {"lr": 20}, [], {"as": "1"}, ""),
+        ("number", {"lr": 30}, [], {"as": 1}, ""),
     ]
     for name, parameters, values, tags, error in runs:
         try:

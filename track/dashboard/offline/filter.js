@@ -61,8 +61,8 @@ function ofKey(key, text, term) {
 function hasTag(tags, value) {
   if (Object.hasOwn(tags, value)) return true;
   const at = value.indexOf("=");
-  const name = value.slice(0, at);
-  return at > 0 && Object.hasOwn(tags, name) && equal(tags[name], read(value.slice(at + 1)));
+  const [name, wanted] = [value.slice(0, at), value.slice(at + 1)];
+  return at > 0 && Object.hasOwn(tags, name) && (tags[name] === wanted || equal(tags[name], read(wanted)));
 }
 
 /** A number, a truth, nothing, or the text that was written. @param {string} written */

@@ -289,9 +289,9 @@ function drawn(picked) {
   const charts = (metric) => {
     const there = known.get(metric);
     if (there) return there;
-    const [count, last] = ["count", "last"].map((part) => runs.column("metrics", metric, part));
+    const [count, ...others] = ["count", "last", "min", "max"].map((part) => runs.column("metrics", metric, part));
     const having = settings.filter((setting) => setting.runs.some((run) => count?.at(run.row)));
-    const marks = having.flatMap((setting) => setting.runs.flatMap((run) => [count?.at(run.row), last?.at(run.row)])).join();
+    const marks = having.flatMap((setting) => setting.runs.flatMap((run) => [count, ...others].map((one) => one?.at(run.row)))).join();
     known.set(metric, [having, marks]);
     return known.get(metric);
   };

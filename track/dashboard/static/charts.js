@@ -83,7 +83,7 @@ export class Chart extends Painted {
         const [found, raw] = await Promise.all(both);
         if (mine !== this.asking) return;
         this.found = { found, raw: raw ?? null };
-        this.failure = "";
+        if (this.failure) (this.failure = ""), this.setState({});
       } catch (error) {
         if (mine !== this.asking || mine.signal.aborted) return;
         this.failure = error.message;
@@ -114,12 +114,12 @@ export class Chart extends Painted {
     this.plot?.light(this.props.lit);
     Object.assign(this.place.current.dataset, { drawn: String((this.drawings += 1)), end: String(high) });
     const densest = Math.max(0, ...(raw ?? found).curves.map((curve) => curve.densest));
-    const strange = lines.reduce((sum, line) => sum + line.marks.length, 0);
+    const strange = lines.flatMap((line) => line.marks).reduce((sum, mark) => sum + mark.count, 0);
     const unplaced = found.unplaced;
     const notes = [
       densest > 1 && `1 px = ${number(densest)} points`,
       strange > 0 && `${number(strange)} not finite`,
-      state.logy && lines.some((line) => line.low.some((value) => value <= 0)) && "≤ 0 has no place on a log axis",
+      lines.some((line) => (logx && line.x[0] <= 0) || (state.logy && line.low.some((value) => value <= 0))) && "≤ 0 has no place on a log axis",
       unplaced > 0 && `${number(unplaced)} points have no place here`,
     ].filter(Boolean).join(" · ");
     if (notes !== this.notes || !this.done) {
@@ -133,7 +133,7 @@ export class Chart extends Painted {
     const { metric, height } = this.props;
     const large = state.only === metric;
     return html`<figure class=${`chart ${large ? "large" : ""}`} aria-label=${`chart of ${text(metric)}`}>
-      <figcaption><b title=${text(metric)}>${text(metric)}</b><span class="note">${this.done || this.failure ? this.notes : "reading …"}</span>
+      <figcaption><b title=${text(metric)}>${text(metric)}</b><span class="note" title=${this.notes}>${this.done || this.failure ? this.notes : "reading …"}</span>
         <button class="quiet" title=${large ? "all charts" : "only this one, large"} aria-label=${`${large ? "show all charts" : "enlarge"} ${text(metric)}`}
           onClick=${() => set({ only: large ? "" : metric }, true)}>${large ? "⤡" : "⤢"}</button></figcaption>
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}

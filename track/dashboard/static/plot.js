@@ -165,10 +165,10 @@ export class Plot {
     const lit = this.lit ? picture.lines.filter((line) => line.key === this.lit) : [];
     const faded = lit.length ? 0.2 : 1;
     const many = picture.lines.length > MANY;
-    // Where seeds or smoothing are drawn as well, each line is stroked.
-    const plain = many ? picture.lines.filter((line) => !line.raw && line.runs === 1) : [];
+    // Means of seeds are stroked, and those of smoothing, over what was logged.
+    const plain = many ? picture.lines.filter((line) => line.runs === 1).map((line) => line.raw ?? line) : [];
     if (plain.length) {
-      ctx.globalAlpha = faded;
+      ctx.globalAlpha = faded * (picture.lines.some((line) => line.raw) ? 0.35 : 1);
       ctx.drawImage(this.sheetOf(plain), bbox.left, bbox.top);
       ctx.globalAlpha = 1;
     }
@@ -182,7 +182,7 @@ export class Plot {
     const { left, top, width, height } = this.plot.bbox;
     const of = [this.picture, left, top, width, height];
     if (!this.sheet?.of.every((one, i) => one === of[i]))
-      this.sheet = { of, image: raster.drawLines(lines, Math.round(width), Math.round(height), (value) => this.x(value) - left, (value) => this.y(value) - top) };
+      this.sheet = { of, image: raster.drawLines(lines, Math.round(width), Math.round(height), (value) => (this.picture.logx && value <= 0 ? NaN : this.x(value) - left), (value) => this.y(value) - top) };
     return this.sheet.image;
   }
 
@@ -203,14 +203,14 @@ export class Plot {
   /** From the least to the greatest: where they differ, a line alone would hide it. */
   band(line, alpha) {
     const ctx = this.plot.ctx;
-    let some = false;
+    let [some, first] = [false, this.picture.logx ? Math.max(0, line.x.findIndex((x) => x > 0)) : 0];
     ctx.beginPath();
-    for (let i = 0; i < line.x.length; i += 1) {
+    for (let i = first; i < line.x.length; i += 1) {
       some ||= line.low[i] < line.high[i];
       ctx.lineTo(this.x(line.x[i]), this.y(line.high[i]));
     }
     if (!some) return;
-    for (let i = line.x.length - 1; i >= 0; i -= 1) ctx.lineTo(this.x(line.x[i]), this.y(line.low[i]));
+    for (let i = line.x.length - 1; i >= first; i -= 1) ctx.lineTo(this.x(line.x[i]), this.y(line.low[i]));
     ctx.closePath();
     ctx.globalAlpha = alpha * 0.16;
     ctx.fill();
@@ -248,7 +248,7 @@ export class Plot {
     const size = 4 * devicePixelRatio;
     ctx.globalAlpha = alpha;
     ctx.lineWidth = 0.4;
-    for (const { x, kind } of line.marks) {
+    for (const { x, kind } of line.marks.filter((mark) => !this.picture.logx || mark.x > 0)) {
       ctx.save();
       ctx.translate(this.x(x), kind === "plus_inf" ? bbox.top + size : bbox.top + bbox.height - size);
       ctx.scale(size, size);

@@ -48,7 +48,7 @@ export function drawLines(lines, width, height, across, down) {
         fill(one, Math.min(from, middle), Math.max(to, middle), pixel);
         middle = (from + to) / 2;
       }
-      if (!(steps > 0)) fill(column, top, bottom, pixel);
+      if (!(steps > 0)) fill(column, steps === 0 ? Math.min(top, below) : top, steps === 0 ? Math.max(bottom, above) : bottom, pixel);
       [before, above, below] = [column, top, bottom];
     }
     if (places.length === 1) for (let by = -2; by <= 2; by += 1) fill(before + by, above - 2, below + 2, pixel);
