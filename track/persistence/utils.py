@@ -183,6 +183,21 @@ def artifacts_beside(path: str) -> str:
     return f"{path}{ARTIFACTS}"
 
 
+def artifacts_home(path: str | None) -> str:
+    """Return the URL of the folder beside the store at a path, as other stores name it; '' where it has no path."""
+    return f"file://{os.path.realpath(artifacts_beside(path))}" if path else ""
+
+
+def is_beside(uri: Any) -> bool:
+    """Return whether a manifest names content in the folder beside the store."""
+    return str(uri).startswith(("objects/", "trees/", "packs/"))
+
+
+def named_from_elsewhere(uri: str, home: str) -> str:
+    """Return a URI of content as other stores say it: what is beside this one is named where it is, in `home`."""
+    return f"{home}/{uri}" if home and is_beside(uri) else uri
+
+
 def artifact_places(chosen: str, file: str | None) -> tuple[str, str]:
     """Return where a store keeps artifacts: the place chosen for it, or configured, and that beside its file; or ''."""
     told = chosen or str(options("artifacts.url", "") or "")
