@@ -11,10 +11,11 @@ from typing import Any
 
 from track.dashboard.columns import packed
 from track.dashboard.rows import Kept, Plain, kept_of
+from track.errors import NotFound
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
-from track.persistence.utils import mask_secrets
+from track.persistence.utils import is_stored, mask_secrets
 from track.rows import make_rows
 from track.utils.collecting import making
 
@@ -57,6 +58,18 @@ class Watched:
         self._number = 0
         self._name = secrets.token_hex(6)
         self._groups: dict[str, str] = {}
+        self._was_there = False
+
+    def require_store(self) -> None:
+        """Return where the file of the store is there, or never was; NotFound where it is gone.
+
+        What was read of it stays: once it is back, all goes on.
+        """
+        file = self._protocol.file
+        if file is None or is_stored(file):
+            self._was_there = True
+        elif self._was_there:
+            raise NotFound(f"{file} is gone: it was moved or removed")
 
     def since(self, cursor: str | None) -> bytes | None:
         """Return the rows that changed since an earlier call, and those that are gone; None where nothing did.
@@ -170,9 +183,11 @@ class Watched:
             query = None if first or len(wanted) > _FEW else {"uid": {"$in": list(wanted)}}
             with making(len(wanted)):
                 found = self._protocol.brief_trials(query)
+                self.require_store()
                 self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
         self._asked = self._clock()
         if self._cursor != self._checked:
+            self.require_store()
             self._checked = self._cursor
             self._forget_others(set(changed))
 
