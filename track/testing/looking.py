@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from track.artifacts import shared
 from track.errors import NotFound
 from track.logger import TrialLogger
-from track.media import Media, Medium, writing
+from track.media import Media, Medium
 from track.persistence.contract import trial_copied
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
@@ -226,7 +226,7 @@ class LookingTests(BackendTests):
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Of more than a thousand every second one, then every fourth, and the last; how many that are is said."""
-        monkeypatch.setattr(writing, "MOST", 8)
+        monkeypatch.setattr("track.media.writing.MOST", 8)
         with caplog.at_level(logging.WARNING), media_logger:
             for step in range(22):
                 media_logger.log_image("sample", [[step]], step=step)
@@ -245,7 +245,7 @@ class LookingTests(BackendTests):
         self, protocol: Protocol, media_logger: TrialLogger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A trial that is begun again keeps what it had, adds to it, and thins all of its lives."""
-        monkeypatch.setattr(writing, "MOST", 4)
+        monkeypatch.setattr("track.media.writing.MOST", 4)
         with media_logger:
             for step in range(3):
                 media_logger.log_image("sample", [[step]], step=step)
