@@ -37,7 +37,8 @@ export function Media({ runs, pages }) {
 
 /** What the server says at an address, which is read here. */
 class Asked extends Asking {
-  known = new Map(); seen = false; place = { current: /** @type {any} */ (null) };
+  // What is in a file is shown at once: nobody is asked for it.
+  known = new Map(); seen = Boolean(this.props.one?.src || this.props.one?.held); place = { current: /** @type {any} */ (null) };
 
   componentDidMount() {
     // Of a thousand names few are in sight: the others are asked for when they are.
