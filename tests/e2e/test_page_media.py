@@ -86,6 +86,7 @@ def test_ten_thousand_images_are_gone_through_by_keyboard(tmp_path: Path, visit:
         before = _heap(tab)
         for _ in range(300):
             tab.keyboard.press("ArrowLeft")
+            section.locator("img").evaluate("(one) => one.decode()")
         section.get_by_text("step 5200", exact=True).wait_for()
 
         assert section.locator("img").count() == 1
