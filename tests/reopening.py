@@ -15,5 +15,9 @@ def reopened(protocol: FileProtocol) -> FileProtocol:
     path = Path(protocol.path)
     folder = tempfile.mkdtemp(dir=path.parent)
     for file in path.parent.glob(f"{path.name}*"):
-        shutil.copy(file, folder)
+        if file.is_dir():
+            # Artifacts move with their store.
+            shutil.copytree(file, Path(folder) / file.name)
+        else:
+            shutil.copy(file, folder)
     return FileProtocol(f"file:{folder}/{path.name}")

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HIDDEN_METADATA = frozenset(
-    {"_update_count", "heartbeat", "_last_change", "_environment", "_output", "_output_line", "_alerts", "_import"}
+    {
+        "_update_count",
+        "heartbeat",
+        "_last_change",
+        "_environment",
+        "_output",
+        "_output_line",
+        "_alerts",
+        "_alerts_told",
+        "_import",
+    }
 )
 """What stores keep for themselves."""
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))

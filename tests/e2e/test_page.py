@@ -1134,7 +1134,9 @@ def test_media_are_seen_by_step_and_side_by_side(tmp_path: Path, visit: Callable
         tab.get_by_text("<b>epoch 1</b>").wait_for()
         assert image.first.get_attribute("src") != last
         for name in ("sample", "drawing", "curve"):
+            tab.get_by_label(f"media {name}", exact=True).scroll_into_view_if_needed()
             tab.locator(f"section[aria-label='media {name}'] img").evaluate("(one) => one.decode()")
+        tab.get_by_label("media page", exact=True).scroll_into_view_if_needed()
         tab.frame_locator("iframe").locator("b").wait_for()
         with tab.expect_download() as whole:
             tab.locator("section[aria-label='media curve'] a").click()

@@ -200,6 +200,46 @@ def test_page_goes_on_with_a_program_that_was_started_again(visit: Callable[...,
     there.wrong = [said for said in there.wrong if "ERR_CONNECTION" not in said and "403" not in said]
 
 
+@pytest.mark.parametrize("scheme", ["file", "sqlite"])
+def test_store_that_is_removed_while_it_is_looked_at(visit: Callable[..., Visit], tmp_path: Path, scheme: str) -> None:
+    """That it is gone is said, what was read before stays, charts and pages too; it goes on once the store is back."""
+    client = TrackClient(f"{scheme}://{tmp_path}/runs", environment="none")
+    with client.new_trial(name="kept", parameters={"lr": 1}, force=True) as trial:
+        for step in range(9):
+            trial.log_metrics(step=step, loss=1 / (step + 1))
+    client.protocol.flush()
+    client.save()
+    with served(f"{scheme}://{tmp_path}/runs") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.locator("tbody button.name").click()
+        tab.wait_for_selector(".run dl")
+        away = tmp_path / "away"
+        away.mkdir()
+        for path in list(tmp_path.glob("runs*")):
+            path.rename(away / path.name)
+        _look(tab)
+
+        tab.get_by_text(f"{tmp_path}/runs is gone: it was moved or removed").wait_for()
+        assert tab.locator("tbody button.name").count() == 1
+        assert "0.1111" in tab.inner_text(".run")
+        tab.get_by_role("tab", name="charts of 1 run").click()
+
+        for path in list(away.iterdir()):
+            path.rename(tmp_path / path.name)
+        again = TrackClient(f"{scheme}://{tmp_path}/runs", environment="none")
+        with again.new_trial(name="next", parameters={"lr": 2}, force=True):
+            pass
+        again.protocol.flush()
+        again.save()
+        _look(tab)
+        tab.locator("tbody button.name").nth(1).wait_for()
+        tab.wait_for_selector(".live.failed", state="detached")
+        tab.wait_for_selector("figure[aria-label='chart of loss'] [data-done] canvas")
+        tab.goto("about:blank")
+        there.wrong = [said for said in there.wrong if "502" not in said]
+
+
 def test_damaged_line_of_a_store_hides_nothing_else(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """The rest of it is shown; a store that cannot be read at all is said, with what to do."""
     path = tmp_path / "report.json"

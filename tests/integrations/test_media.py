@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.servers.track import serving
 from track import TrackClient
 from track.errors import InvalidEvent
 from track.logger import TrialLogger
+from track.media import Medium
+from track.persistence import get_protocol
+
+
+@pytest.fixture(params=["file", "sqlite", "socket"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give the URI of an empty store: a file, a database, and a server."""
+    for name, folder in (("XDG_DATA_HOME", "data"), ("TRACK_LOG_SPILL_FOLDER", "spill")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    if request.param != "socket":
+        yield f"{request.param}://{tmp_path}/runs"
+        return
+    with serving("ephemeral:") as port:
+        yield f"socket://127.0.0.1:{port}"
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Iterator[TrialLogger]:
-    """Give a trial that runs."""
-    with TrackClient(f"file://{tmp_path}/runs.json").new_trial(parameters={}) as trial:
+def trial(uri: str) -> Iterator[TrialLogger]:
+    """Give a trial that runs; at the end another client of the store has to find what it has logged."""
+    with TrackClient(uri).new_trial(parameters={}) as trial:
         yield trial
+    with closing(get_protocol(uri)) as other, closing(trial.protocol):
+        found = TrialLogger(other.fetch_trials()[0], other).media()
+        assert _facts(found) == _facts(trial.media())
+
+
+def _facts(media: list[Medium]) -> list[tuple[object, ...]]:
+    return [(one.name, one.kind, one.step, one.type, one.facts, one.read_bytes()) for one in media]
 
 
 def test_tensors_have_channels_first(trial: TrialLogger) -> None:

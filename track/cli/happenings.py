@@ -11,7 +11,7 @@ from track.aggregators.aggregator import Aggregator
 from track.briefs import SYSTEM
 from track.cli.grid import duration
 from track.errors import InvalidCall, suggestion
-from track.front import Alert, alerts_in
+from track.front import Alert, alerts_in, alerts_told
 from track.rows import Row
 from track.shown import clean
 from track.structure import Status
@@ -52,6 +52,8 @@ class _Seen:
     sign: Any
     since: float
     told: set[Any]
+    alerts: int = 0
+    """Of how many alerts was told, with those that were not kept."""
 
 
 class Happenings:
@@ -94,6 +96,7 @@ class Happenings:
         if before is not None:
             # Alerts are the trial's, whichever attempt said them.
             seen.told |= {key for key in before.told if isinstance(key, Alert)}
+            seen.alerts = before.alerts
         if not self._has_looked:
             state = ("silent", "nan") if row.is_running else ()
             seen.told |= {key for key, notice in self._present(row, seen, now) if notice.event not in state}
@@ -104,7 +107,12 @@ class Happenings:
         kinds, name = self._kinds, row.label or row.uid[:12]
         status = row.trial.status
         if "alert" in kinds:
-            for alert in alerts_in(row.trial.metadata):
+            kept, told = alerts_in(row.trial.metadata), alerts_told(row.trial.metadata)
+            fresh = sum(alert not in seen.told for alert in kept)
+            lost, seen.alerts = told - seen.alerts - fresh, max(told, seen.alerts + fresh)
+            if lost > 0:
+                yield ("lost", told), Notice("alert", row, f"{name}: {lost:,} earlier alerts are not kept", "warning")
+            for alert in kept:
                 text = f"{name}: {alert.title}{f': {alert.text}' if alert.text else ''}"
                 yield alert, Notice("alert", row, text, alert.level)
         if "nan" in kinds:

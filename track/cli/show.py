@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from track.aggregators.aggregator import Aggregator
 from track.briefs import SYSTEM
 from track.cli.grid import Column, age, cell, column_of, duration, painted, sparkline, table, terminal_width
 from track.cli.shell import on_store, say, say_json, take_forms, take_words
-from track.front import PEAK, Alert, alerts_in
+from track.front import PEAK, Alert, alerts_in, alerts_told
 from track.naming import WAYS, named, owners_of
 from track.persistence.protocol import Protocol
 from track.plain import flatten
@@ -57,7 +57,7 @@ def _show(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
     state = painted(str(row.trial.status), "red" if row.error else None)
     say(f"{painted(cell(row.label or 'a trial', 200), 'bold')}  {state}  {row.uid}")
     _say_pairs("", _facts(row))
-    _say_pairs("alerts", map(_alert, alerts_in(row.trial.metadata)))
+    _say_pairs("alerts", _alerts(row.trial.metadata))
     if row.trial.errors:
         _say_block("error", text_of(row.trial.errors[-1]))
     _say_pairs("parameters", row.parameters.items())
@@ -126,6 +126,7 @@ def _document(row: Row, where: Mapping[str, Any]) -> dict[str, Any]:
         "attempt": trial.attempt,
         "metadata": _metadata(row),
         "alerts": [alert._asdict() for alert in alerts_in(trial.metadata)],
+        "alerts_told": alerts_told(trial.metadata),
         "times": times,
         "files": list(trial.artifacts),
         "environment": dict(where),
@@ -160,6 +161,14 @@ def _say_block(title: str, text: str) -> None:
     say(f"\n{painted(title, 'bold')}")
     for line in text.splitlines():
         say(painted(f"  {clean(line)}", "red"))
+
+
+def _alerts(metadata: Any) -> Iterator[tuple[str, str]]:
+    kept = alerts_in(metadata)
+    left = alerts_told(metadata) - len(kept)
+    if left:
+        yield f"{left:,} earlier", "not kept"
+    yield from map(_alert, kept)
 
 
 def _alert(alert: Alert) -> tuple[str, str]:

@@ -31,8 +31,11 @@ _POLICY = (
 )
 
 
-def listed(trial: Trial) -> list[dict[str, Any]]:
-    """Return what a run has logged to be looked at, in its order, each with what tells the page how."""
+def listed(trial: Trial) -> tuple[list[dict[str, Any]], int]:
+    """Return what a run has logged last to be looked at, in its order, each with what tells the page how.
+
+    And how many came before these, which are too many for a page.
+    """
     found = []
     sketches: dict[tuple[str, int], Any] = {}
     for line in trial.artifacts:
@@ -53,7 +56,7 @@ def listed(trial: Trial) -> list[dict[str, Any]]:
             "caption": said.caption,
             "digest": line.get("digest"),
         })  # fmt: skip
-    return found[:_MOST]
+    return found[-_MOST:], max(0, len(found) - _MOST)
 
 
 def medium_answer(protocol: Protocol, uid: str, digest: str) -> Answer:

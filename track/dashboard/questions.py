@@ -84,6 +84,7 @@ class Questions:
         if verb is None:
             is_known = any(path == known for _, known in self._verbs)
             raise Refused(405, "this is asked in another way") if is_known else Refused(404, "there is no such page")
+        self._watched.require_store()
         try:
             return verb(environ)
         except (InvalidQuery, msgspec.MsgspecError) as error:

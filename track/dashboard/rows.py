@@ -117,13 +117,14 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
     """Return what a trial's own page shows."""
     # Only for a page of one run, and only then imported.
     from track.dashboard.media import listed
-    from track.front import alerts_in
+    from track.front import alerts_in, alerts_told
 
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
     hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr", NOTE}
     packages = environment.get("packages")
     command = {"command": command_line(environment)} if environment.get("argv") else {}
     places = {name: value for name, value in environment.items() if name not in ("packages", "argv")}
+    alerts, (media, media_left) = alerts_in(metadata), listed(trial)
     return {
         "row": row_of(trial, group_name),
         "version": text_of(trial.version or ""),
@@ -133,11 +134,12 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
         "environment": _cells(command | places),
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
         "output": _end(_printed(metadata)),
-        "alerts": [alert._asdict() for alert in alerts_in(metadata)],
+        "alerts": [alert._asdict() for alert in alerts],
+        "left": {"alerts": alerts_told(metadata) - len(alerts), "media": media_left},
         "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
         "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
         "artifacts": [_artifact(record) for record in islice(_files(trial), _MOST_FIELDS)],
-        "media": listed(trial),
+        "media": media,
     }
 
 

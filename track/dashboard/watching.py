@@ -15,7 +15,7 @@ from track.errors import NotFound
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
-from track.persistence.utils import file_of, is_stored, mask_secrets
+from track.persistence.utils import is_stored, mask_secrets
 from track.rows import make_rows
 from track.utils.collecting import making
 
@@ -44,8 +44,6 @@ class Watched:
 
     def __init__(self, protocol: Protocol, interval: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._protocol = protocol
-        path = file_of(protocol.uri)
-        self._path = path if path and is_stored(path) else None
         self._interval = interval
         self._clock = clock
         self._lock, self._beginning = threading.Lock(), threading.Lock()
@@ -59,6 +57,18 @@ class Watched:
         self._number = 0
         self._name = secrets.token_hex(6)
         self._groups: dict[str, str] = {}
+        self._was_there = False
+
+    def require_store(self) -> None:
+        """Return where the file of the store is there, or never was; NotFound where it is gone.
+
+        What was read of it stays: once it is back, all goes on.
+        """
+        file = self._protocol.file
+        if file is None or is_stored(file):
+            self._was_there = True
+        elif self._was_there:
+            raise NotFound(f"{file} is gone: it was moved or removed")
 
     def since(self, cursor: str | None) -> bytes | None:
         """Return the rows that changed since an earlier call, and those that are gone; None where nothing did.
@@ -166,9 +176,6 @@ class Watched:
         now = self._clock()
         if self._asked is not None and now < self._asked + self._interval:
             return
-        if self._path and not is_stored(self._path):
-            # Its runs are not gone: a disk may be, for a while.
-            raise NotFound(f"there is no store at {mask_secrets(self._protocol.uri)} any more")
         first = self._cursor is None
         begun, self._begun = (self._begun, None) if first else (None, None)
         cursor, changed = begun or self._protocol.changes(self._cursor)
@@ -180,8 +187,10 @@ class Watched:
             query = None if first or len(wanted) > _FEW else {"uid": {"$in": list(wanted)}}
             with making(len(wanted)):
                 found = self._protocol.brief_trials(query)
+                self.require_store()
                 self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
         if cursor != self._cursor:
+            self.require_store()
             self._forget_others(set(changed))
         # Only now: what could not be read is asked for again.
         self._cursor, self._asked = cursor, self._clock()

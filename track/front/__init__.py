@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.front.alerts import Alert, AlertVerbs, alerts_in
+from track.front.alerts import Alert, AlertVerbs, alerts_in, alerts_told
 from track.front.arguments import (
     as_dict,
     check_fields,
@@ -58,6 +58,7 @@ __all__ = [
     "SystemVerbs",
     "Tee",
     "alerts_in",
+    "alerts_told",
     "as_dict",
     "as_interruption",
     "attach",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from track.aggregators.aggregator import Aggregator, RingAggregator
+from track.aggregators.aggregator import Aggregator, RingAggregator, StatAggregator
 from track.errors import InvalidCall, suggestion
 from track.plain import utf8
 from track.shown import cut, text_of
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ALERTS = "_alerts"
 """The name in a trial's metadata of its last alerts: when, how grave, title, text."""
+TOLD = "_alerts_told"
+"""The name in a trial's metadata of how many alerts it has told, with those that are no longer kept."""
 LEVELS = ("info", "warning", "error")
 _SYNONYMS = {"warn": "warning", "err": "error", "critical": "error", "fatal": "error"}
 _MOST, _LONGEST_TITLE, _LONGEST_TEXT = 100, 300, 10_000
@@ -64,6 +66,8 @@ class AlertVerbs:
         alert = [self.protocol.clock(), known, *texts]
         kept = RingAggregator.lazy(_MOST, "alerts")
         self.protocol.log_trial_metadata(self._created(), aggregator=kept, **{ALERTS: alert})
+        # After it: who looks between the two misses none.
+        self.protocol.log_trial_metadata(self._created(), aggregator=StatAggregator.lazy(0), **{TOLD: 1})
 
 
 def alerts_in(metadata: Any) -> list[Alert]:
@@ -74,3 +78,10 @@ def alerts_in(metadata: Any) -> list[Alert]:
         return []
     # A user may have logged metadata of this name.
     return [Alert(*one) for one in found if isinstance(one, list) and tuple(map(type, one)) == _KINDS]
+
+
+def alerts_told(metadata: Any) -> int:
+    """Return how many alerts a trial has told: those that are kept, and the earlier ones."""
+    kept = len(alerts_in(metadata))
+    told = metadata.get(TOLD) if isinstance(metadata, Mapping) else None
+    return max(kept, told.count) if isinstance(told, StatAggregator) else kept

@@ -6,9 +6,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from track.errors import BackendUnavailable, NotFound
-from track.events import Event, FieldsMerged, TrialCreated
+from track.events import ArtifactAdded, Event, FieldsMerged, TrialCreated
 from track.persistence.protocol import Protocol
+from track.persistence.utils import named_from_elsewhere
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
@@ -18,11 +21,13 @@ _LOSING_NOTHING = ("check_writable", "close", "commit", "flush", "tidy")
 class Mirror:
     """One backend that follows; what it could not take is counted, and said once.
 
-    `backend`: one of events is told the events of the backend that decides, another one the calls.
+    `backend`: one of events is told the events of the backend that decides, another one the calls. `home`: the folder
+    of the artifacts beside the backend that decides, which are named from elsewhere here.
     """
 
-    def __init__(self, backend: Protocol) -> None:
+    def __init__(self, backend: Protocol, home: str = "") -> None:
         self.backend = backend
+        self._home = home
         self.missed = 0
         """How many events, or calls, it could not take."""
         self._is_told = False
@@ -33,6 +38,8 @@ class Mirror:
     def hear(self, events: Sequence[Event]) -> None:
         """Tell a backend of events what was decided."""
         for event in events:
+            if isinstance(event, ArtifactAdded):
+                event = replace(event, uri=named_from_elsewhere(event.uri, self._home))  # noqa: PLW2901
             try:
                 self._take_in(self.backend, event)
             except Exception as error:  # noqa: BLE001 - a mirror never disturbs, whatever it raises

@@ -12,6 +12,7 @@ from track.events import Event
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.mirrors import Mirror
 from track.persistence.protocol import Factory, Forgotten, Protocol
+from track.persistence.utils import artifacts_home, named_from_elsewhere
 from track.shown import cut
 from track.structure import Trial, TrialGroup
 
@@ -106,7 +107,7 @@ class ProtocolMultiplexer(Protocol):
         self.uri, self.server, self.raises = main.uri, main.server, main.raises
         self.stores_at_once, self.takes_events = main.stores_at_once, main.takes_events
         self.keeps_numbers = main.takes_events and main.keeps_numbers
-        self._mirrors = [Mirror(backend) for backend in backends[:-1]]
+        self._mirrors = [Mirror(backend, artifacts_home(main.file)) for backend in backends[:-1]]
         # Those that hear what the main backend has decided; the others are called as it is.
         self._hearing = [mirror for mirror in self._mirrors if main.takes_events and mirror.backend.takes_events]
         self._called = [mirror for mirror in self._mirrors if mirror not in self._hearing]
@@ -194,7 +195,6 @@ class ProtocolMultiplexer(Protocol):
     log_trial_series = _told("log_trial_series")
     set_trial_status = _told("set_trial_status")
     add_trial_tags = _told("add_trial_tags")
-    log_trial_artifact = _told("log_trial_artifact")
     log_trial_environment = _told("log_trial_environment")
     delete_trial = _told("delete_trial")
     restore_trial = _told("restore_trial")
@@ -202,6 +202,12 @@ class ProtocolMultiplexer(Protocol):
     add_project_trial = _told("add_project_trial")
     confirm_project = _told("confirm_project")
     add_group_trial = _told("add_group_trial")
+
+    def log_trial_artifact(self, trial: Trial, name: str, uri: str, *args: Any, **kwargs: Any) -> None:
+        self._call_main("log_trial_artifact", (trial, name, uri, *args), kwargs)
+        elsewhere = named_from_elsewhere(uri, artifacts_home(self.file))
+        for mirror in self._called:
+            mirror.call("log_trial_artifact", trial, name, elsewhere, *args, **kwargs)
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         self._tell("log_trial_finish", trial, exc_type, exc_val, exc_tb)

@@ -19,11 +19,14 @@ __all__ = [
     "COMMON_OPTIONS",
     "artifact_places",
     "artifacts_beside",
+    "artifacts_home",
     "file_of",
     "fixed_place",
+    "is_beside",
     "is_stored",
     "is_url",
     "mask_secrets",
+    "named_from_elsewhere",
     "names_no_store",
     "parse_options",
     "parse_uri",
@@ -181,6 +184,21 @@ def fixed_place(place: str) -> str:
 def artifacts_beside(path: str) -> str:
     """Return the folder of the artifacts that are kept beside the store at a path: they move with it."""
     return f"{path}{ARTIFACTS}"
+
+
+def artifacts_home(path: str | None) -> str:
+    """Return the URL of the folder beside the store at a path, as other stores name it; '' where it has no path."""
+    return f"file://{os.path.realpath(artifacts_beside(path))}" if path else ""
+
+
+def is_beside(uri: Any) -> bool:
+    """Return whether a manifest names content in the folder beside the store."""
+    return str(uri).startswith(("objects/", "trees/", "packs/"))
+
+
+def named_from_elsewhere(uri: str, home: str) -> str:
+    """Return a URI of content as other stores say it: what is beside this one is named where it is, in `home`."""
+    return f"{home}/{uri}" if home and is_beside(uri) else uri
 
 
 def artifact_places(chosen: str, file: str | None) -> tuple[str, str]:

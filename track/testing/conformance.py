@@ -10,6 +10,7 @@ from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
 from track.testing.environment import EnvironmentTests
 from track.testing.living import LivingTests
+from track.testing.looking import LookingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
 from track.testing.queueing import QueueTests
@@ -20,6 +21,7 @@ from track.testing.series import SeriesTests
 class ProtocolTests(
     CreatingTests,
     MeasuringTests,
+    LookingTests,
     SeriesTests,
     EnvironmentTests,
     LivingTests,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import sys
 from collections.abc import Callable
@@ -88,6 +89,28 @@ def test_each_thing_is_told_once(
         "live/0 failed: ValueError: too large",
         "live/0 ended: exception",
     ]
+
+
+def test_alerts_that_nobody_has_seen_are_counted(
+    client: TrackClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of more alerts between two looks than are kept it is told once how many are missing; so does `track show`."""
+    trial = _begun(client)
+    for number in range(150):
+        trial.alert(f"earlier {number}")
+    client.protocol.flush()
+
+    def tell(count: int) -> Callable[[], object]:
+        return lambda: [trial.alert(f"now {number}") for number in range(count)]
+
+    _steps(monkeypatch, client, tell(3), tell(1234), tell(2), lambda: None)
+
+    assert main(["watch", client.protocol.uri, "--on", "alert"]) == 130
+    said = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()]
+    assert len(said) == 3 + 1 + 100 + 2
+    assert said[3:5] == ["live/0: 1,134 earlier alerts are not kept", "live/0: now 1134"]
+    assert main(["show", client.protocol.uri, "live"]) == 0
+    assert re.search(r"1,289 earlier +not kept\n", capsys.readouterr().out)
 
 
 def test_only_what_is_asked_for(

@@ -311,7 +311,7 @@ def test_store_whose_folder_is_away_keeps_its_runs(tmp_path: Path, scheme: str) 
 
     folder.rename(tmp_path / "away")
     said = asker.ask(f"/api/runs?since={cursor}")
-    assert (asker.status, b"there is no store" in said) == (502, True)
+    assert (asker.status, b"is gone" in said) == (502, True)
     (tmp_path / "away").rename(folder)
 
     asker.ask(f"/api/runs?since={cursor}")

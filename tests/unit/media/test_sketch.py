@@ -86,7 +86,7 @@ def test_page_notebook_and_file_show_the_sketch(tmp_path: Path) -> None:
         trial.log_figure("pie", Figure({"type": "pie", "values": [1]}))
 
     curve, pie = trial.media()
-    seen = {one["name"]: one for one in listed(trial.trial)}
+    seen = {one["name"]: one for one in listed(trial.trial)[0]}
     made = as_document(client.protocol, client.protocol.brief_trials())
     filed = {one["name"]: one for one in unpacked(made.html)[0]["pages"][0]["media"]}
 

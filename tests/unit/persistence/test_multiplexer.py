@@ -118,6 +118,30 @@ def test_mirror_gets_the_same_events(trial: Trial) -> None:
     assert main["metadata"]["_last_change"] == mirror["metadata"]["_last_change"]
 
 
+class _Manifest(_Metrics):
+    """A backend of somebody who cares for files only."""
+
+    def log_trial_artifact(self, trial: Trial, name: str, uri: str, *args: Any, **kwargs: Any) -> None:
+        """Keep it."""
+        self.logged.append(uri)
+
+
+def test_mirror_names_artifacts_where_they_are(trial: Trial, tmp_path: Path) -> None:
+    """What is beside the main backend is somewhere else to its mirrors; what is named by its place stays so."""
+    mirrors, main = (make_mirror(), _Manifest()), get_protocol(f"file:{tmp_path}/runs.json")
+    both = ProtocolMultiplexer(*mirrors, main)
+    both.new_trial(trial)
+    uris = [f"packs/ab/{'ab' * 16}.tar@512", "s3://bucket/data.csv", "data:text/plain;base64,"]
+
+    for uri in uris:
+        both.log_trial_artifact(trial, "sample", uri)
+
+    elsewhere = [f"file://{tmp_path}/runs.json.artifacts/{uris[0]}", *uris[1:]]
+    assert [line["uri"] for line in main.get_trial(trial)[0].artifacts] == uris
+    assert [line["uri"] for line in mirrors[0].get_trial(trial)[0].artifacts] == elsewhere
+    assert mirrors[1].logged == elsewhere
+
+
 def test_file_of_a_mirror_is_complete_at_the_end_of_a_trial(trial: Trial, tmp_path: Path) -> None:
     """The JSON file alone has everything, as that of the main backend has."""
     both = get_protocol(f"multi:?to=file:{tmp_path}/a.json&to=file:{tmp_path}/b.json")

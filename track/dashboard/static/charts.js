@@ -5,13 +5,12 @@ import { linesOf } from "./lines.js";
 import { extent, MANY, Plot } from "./plot.js";
 import { isOne, names } from "./runs.js";
 import { set, state } from "./state.js";
-import { html, Painted } from "./view.js";
+import { AGAIN, html, NEAR, Painted, watchSight } from "./view.js";
 
 const AXES = [["step", "step"], ["offset", "relative step"], ["relative", "part of the run"], ["time", "seconds since start"], ["wall", "clock"]];
 const BANDS = [["std", "± std"], ["stderr", "± stderr"], ["ci", "95 % interval"], ["range", "min–max"]];
 const MOST_CELLS = 1_000_000;
-const TALL = 240, NEAR = 200;
-const AGAIN = 4000;
+const TALL = 240;
 
 /** Which metrics have charts: those with more than a point. */
 export function charted(runs) {
@@ -35,9 +34,7 @@ export class Chart extends Painted {
 
   componentDidMount() {
     this.plot = new Plot(this.place.current, { zoom: (zoom) => set({ zoom }, true), hover: this.props.hover });
-    const watched = (entries) => { this.seen = entries[entries.length - 1].isIntersecting; this.paint(); };
-    this.watch = new IntersectionObserver(watched, { rootMargin: `${NEAR}px` });
-    this.watch.observe(this.place.current);
+    this.watch = watchSight(this.place.current, (isSeen) => { this.seen = isSeen; this.paint(); });
     // What it shows is asked for before the rest of the page is drawn.
     this.seen = this.place.current.getBoundingClientRect().top < innerHeight + NEAR;
     super.componentDidMount();

@@ -2,7 +2,7 @@
 import { ask } from "./api.js";
 import { number, text } from "./format.js";
 import { numbered, renumbered, set, state } from "./state.js";
-import { Asking, html } from "./view.js";
+import { Asking, html, watchSight } from "./view.js";
 
 const READ = ["text", "table", "html"];
 const address = (of) => `api/media?${new URLSearchParams(of)}`;
@@ -11,7 +11,8 @@ const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b 
 export function Media({ runs, pages }) {
   const wanted = new Map(state.steps.map((one) => /** @type {[string, number]} */ (numbered(one, 1))));
   const names = [...new Set(pages.flatMap((page) => page?.media.map((one) => one.name) ?? []))];
-  return html`<div class="media">${names.map((name) => {
+  const left = pages.reduce((sum, page) => sum + (page?.left.media ?? 0), 0);
+  return html`<div class="media">${left > 0 && html`<p class="left" role="status">These were logged last: ${number(left)} before them are not shown, trial.media(name) has them.</p>`}${names.map((name) => {
     const all = pages.map((page) => page?.media.filter((one) => one.name === name) ?? []);
     const steps = [...new Set(all.flat().map((one) => one.step))].sort(order);
     const last = steps.length - 1;
@@ -36,13 +37,21 @@ export function Media({ runs, pages }) {
 
 /** What the server says at an address, which is read here. */
 class Asked extends Asking {
-  known = new Map();
+  // What is in a file is shown at once: nobody is asked for it.
+  known = new Map(); seen = Boolean(this.props.one?.src || this.props.one?.held); place = { current: /** @type {any} */ (null) };
+
+  componentDidMount() {
+    // Of a thousand names few are in sight: the others are asked for when they are.
+    this.watch = watchSight(this.place.current, (isSeen) => { if (isSeen) { this.seen = true; this.setState({}); } });
+  }
+
+  componentWillUnmount() { this.watch.disconnect(); }
 
   render() {
     const { address, one } = this.props;
-    const said = address && one?.kind !== "html" ? this.once(this.known, address, async () => (await ask(address)).json()) : null;
-    const inside = this.inside(said, this.props);
-    return html`<div class=${this.props.one ? "" : "heat"}>${this.failure ? html`<p class="failure" role="alert">${text(this.failure)}</p>` : inside}</div>`;
+    const said = this.seen && address && one?.kind !== "html" ? this.once(this.known, address, async () => (await ask(address)).json()) : null;
+    const inside = this.seen && this.inside(said, this.props);
+    return html`<div ref=${this.place} class=${`${one ? "" : "heat"} ${this.seen ? "" : "unseen"}`}>${this.failure ? html`<p class="failure" role="alert">${text(this.failure)}</p>` : inside}</div>`;
   }
 
   /** @param {any} said @param {any} props @returns {any} */

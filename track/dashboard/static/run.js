@@ -24,9 +24,7 @@ export class RunPage extends Asking {
     }, 2000);
   }
 
-  componentWillUnmount() {
-    clearInterval(this.timer);
-  }
+  componentWillUnmount() { clearInterval(this.timer); }
 
   async refresh() {
     const { run, mark } = this.props;
@@ -53,6 +51,7 @@ export class RunPage extends Asking {
       ${family("begun in", runs.list.filter((one) => one.uid === run.parent))}${family("began", runs.list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       ${run.status === "broken" && !run.error && !run.finished && html`<p class="facts"><span>It ended without a word: its process was killed, or its machine is gone.</span></p>`}
+      ${page?.left.alerts > 0 && html`<p class="facts alert" role="note"><span>${number(page.left.alerts)} earlier alerts are not kept</span></p>`}
       ${page?.alerts.map((one, place) => html`<p key=${place} class="facts alert" role="note"><span>${moment(one.at)} ${text(one.level)}</span><b>${text(one.title)}</b><span>${text2(one.text)}</span></p>`)} ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
       ${page?.statuses && this.Edit && html`<${this.Edit} page=${page} saved=${() => { this.asked = ""; this.refresh(); }} />`}
       ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}

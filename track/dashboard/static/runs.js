@@ -20,13 +20,9 @@ export class Run {
     [this.row, this.mark] = [row, mark];
   }
 
-  get parameters() {
-    return values(this, "parameters");
-  }
+  get parameters() { return values(this, "parameters"); }
 
-  get tags() {
-    return values(this, "tags");
-  }
+  get tags() { return values(this, "tags"); }
 }
 
 /** What a run has, by name: names like `__proto__` are names. @param {Run} run @param {Section} section */

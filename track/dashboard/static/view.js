@@ -7,7 +7,15 @@ export { html, render };
 /** @type {new (props?: any) => {props: any, setState: (change: object) => void}} */
 export const Component = /** @type {any} */ (Vendored);
 
-const AGAIN = 4000;
+export const AGAIN = 4000;
+export const NEAR = 200;
+
+/** Be told whether a part is in sight, or nearly. @param {Element} part @param {(isSeen: boolean) => void} told */
+export function watchSight(part, told) {
+  const watch = new IntersectionObserver((entries) => told(entries[entries.length - 1].isIntersecting), { rootMargin: `${NEAR}px` });
+  watch.observe(part);
+  return watch;
+}
 
 /** A part that is folded, or not, as the link says. @param {string} name @param {boolean} isUsual whether it is open by default
  * @param {any} head @param {any} inside */
@@ -21,13 +29,9 @@ export function fold(name, isUsual, head, inside) {
 export class Asking extends Component {
   failure = "";
 
-  componentDidMount() {
-    this.refresh();
-  }
+  componentDidMount() { this.refresh(); }
 
-  componentDidUpdate() {
-    this.refresh();
-  }
+  componentDidUpdate() { this.refresh(); }
 
   refresh() {}
 
@@ -61,13 +65,9 @@ export class Painted extends Component {
     this.paint();
   }
 
-  componentDidUpdate() {
-    this.paint();
-  }
+  componentDidUpdate() { this.paint(); }
 
-  componentWillUnmount() {
-    this.size.disconnect();
-  }
+  componentWillUnmount() { this.size.disconnect(); }
 
   /** The canvas at its place as large as it is seen, empty, and what is painted with. @param {number} height */
   sheet(height) {

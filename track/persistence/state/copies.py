@@ -12,9 +12,9 @@ from track.errors import BackendUnavailable, InvalidCall, UnsafePath
 from track.persistence.query import ALSO_DELETED
 from track.persistence.state.outside import points_files
 from track.persistence.state.placing import placing_in_copy
-from track.persistence.state.snapshot import is_beside, read_head, snapshot_bytes
+from track.persistence.state.snapshot import names_beside, read_head, snapshot_bytes
 from track.persistence.state.state import State
-from track.persistence.utils import artifacts_beside, uri_path
+from track.persistence.utils import artifacts_home, uri_path
 from track.utils.files import absolute_path, open_regular, replace_file
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def write_copy(name: str | os.PathLike[str], storage: State, file: str | None) -
     """
     path = copy_path(name)
     _require_free(path)
-    home = file and f"file://{os.path.realpath(artifacts_beside(file))}"
+    home = artifacts_home(file)
     try:
         Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
         # Of a copy that this one takes the place of.
@@ -102,7 +102,7 @@ def _tell_files(path: str, storage: State, home: str | None) -> None:
     if not having:
         return
     trials = "1 trial" if len(having) == 1 else f"{len(having):,} trials"
-    where = home if home and all(any(map(is_beside, trial.artifacts)) for trial in having) else "where they are"
+    where = home if home and all(any(map(names_beside, trial.artifacts)) for trial in having) else "where they are"
     logger.warning(
         "the files of %s are not in %s: they stay %s, and the copy names them there: keep that place",
         trials, path, f"in {where}" if where == home else where,

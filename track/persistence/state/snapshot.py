@@ -29,6 +29,7 @@ from track.persistence.state.outside import PointsFiles
 from track.persistence.state.placing import Placing
 from track.persistence.state.state import State
 from track.persistence.state.unread import UnreadTrial
+from track.persistence.utils import is_beside
 from track.plain import restore, to_plain
 from track.serialization import from_json, status_from_json, to_json, trial_from_document, trial_to_document
 from track.structure import Trial, TrialGroup
@@ -544,7 +545,7 @@ def _document_bytes(
         document["briefs"] = [count, briefs]
     if home and trial.artifacts:
         manifest = document["artifacts"]
-        moved = ({**line, "uri": f"{home}/{line['uri']}"} if is_beside(line) else line for line in manifest)
+        moved = ({**line, "uri": f"{home}/{line['uri']}"} if names_beside(line) else line for line in manifest)
         document["artifacts"] = list(moved)
     lines = []
     for key, value in document.items():
@@ -556,6 +557,6 @@ def _document_bytes(
     return b"{" + b",\n  ".join(lines) + b"}"
 
 
-def is_beside(record: Any) -> bool:
+def names_beside(record: Any) -> bool:
     """Return whether a line of a manifest names content in the folder beside the store."""
-    return isinstance(record, dict) and str(record.get("uri", "")).startswith(("objects/", "trees/", "packs/"))
+    return isinstance(record, dict) and is_beside(record.get("uri"))
