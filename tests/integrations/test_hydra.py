@@ -57,6 +57,27 @@ def test_sweep_is_a_trial_a_job(program: Path, uri: str, tmp_path: Path) -> None
     assert {(trial.name, trial.status, trial.tags["by"]) for trial in found} == {("train", Status.Completed, "hydra")}
 
 
+def test_value_that_cannot_be_had_is_recorded_as_it_is_written(program: Path, uri: str, tmp_path: Path) -> None:
+    """A job need not use all of its configuration: its trial is there, with the rest of it."""
+    written = tmp_path / "config.yaml"
+    written.write_text("key: ${oc.env:TRACK_TEST_IS_NOT_SET}\nbelow: {key: '${key}'}\n" + written.read_text())
+
+    done = python(program, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    (trial,) = track.fetch(uri)
+    assert (trial.parameters["key"], trial.parameters["double"]) == ("${oc.env:TRACK_TEST_IS_NOT_SET}", 0.1)
+    assert trial.parameters["below"] == {"key": "${key}"}
+
+
+def test_store_that_is_away_does_not_stop_a_job(program: Path, tmp_path: Path) -> None:
+    """There is a trial to log to, which is not stored, and a warning says so."""
+    done = python(program, cwd=tmp_path, TRACK_LOG_BACKEND_NAME=f"file:{program}/runs.json")
+
+    assert done.returncode == 0, done.stderr
+    assert "not recorded" in done.stdout + done.stderr
+
+
 def test_job_that_fails_is_a_failed_trial(program: Path, uri: str, tmp_path: Path) -> None:
     """The exception of the job, which Hydra catches, is the end of its trial."""
     done = python(program, "model.lr=2", cwd=tmp_path)

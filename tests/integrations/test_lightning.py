@@ -11,6 +11,7 @@ import pytest
 
 import track
 from tests.children import python
+from track.errors import InvalidCall
 from track.structure import Status
 
 pytest.importorskip("lightning")
@@ -91,6 +92,50 @@ def test_checkpoint_is_an_artifact_where_that_was_asked_for(kind: str, uri: str,
     (trial,) = track.fetch(uri)
     names = {one["name"] for one in trial.artifacts}
     assert names == ({"checkpoint"} if kind == "all" else {f"checkpoint-{kind}"})
+
+
+def test_checkpoint_of_no_kind_is_an_error_at_once() -> None:
+    """As with the callbacks of the other frameworks."""
+    with pytest.raises(InvalidCall, match="best"):
+        framework.callback(checkpoints="bset")
+
+
+def test_another_training_with_the_same_logger_is_another_trial(uri: str, tmp_path: Path) -> None:
+    """It may be given to several trainers, each of which begins anew: the trials have their own parameters."""
+    logger = framework.callback()
+    for rate in (0.1, 0.2):
+        framework.fit(logger, tmp_path / str(rate), 2, rate=rate)
+
+    found = track.fetch(uri)
+    assert [(trial.parameters["rate"], trial.status) for trial in found] == [
+        (0.1, Status.Completed), (0.2, Status.Completed)
+    ]  # fmt: skip
+
+
+_SPAWNED = f"""
+import lightning.pytorch as pl
+{_MODULE.format(pl="pl")}
+from track.integrations.lightning import TrackLogger
+class Fails(pl.Callback):
+    def on_train_batch_end(self, trainer, *arguments):
+        if trainer.global_step == 2:
+            raise ArithmeticError("no loss today")
+if __name__ == "__main__":
+    pl.Trainer(logger=TrackLogger(), strategy="ddp_spawn", devices=2, callbacks={{callbacks}}, {_QUIET}).fit(Line())
+"""
+
+
+@pytest.mark.parametrize(("callbacks", "status"), [("[]", Status.Completed), ("[Fails()]", Status.Exception)])
+def test_ranks_may_be_spawned(callbacks: str, status: Status, uri: str, tmp_path: Path) -> None:
+    """What every Trainer loads goes with it to the children, in which an exception is the end of the trial."""
+    (tmp_path / "train.py").write_text(_SPAWNED.replace("{callbacks}", callbacks))
+
+    done = python("train.py", cwd=tmp_path, seconds=110)
+
+    (trial,) = track.fetch(uri)
+    assert (trial.status, list(trial.metrics["loss"])) == (status, [0, 1] if callbacks == "[]" else [0])
+    assert (done.returncode == 0) == (callbacks == "[]")
+    assert ("no loss today" in str(trial.errors)) == (callbacks != "[]")
 
 
 @pytest.mark.parametrize("kind", ["namespace", "omegaconf", "dataclass"])

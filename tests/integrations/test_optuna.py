@@ -68,6 +68,44 @@ def test_objective_runs_in_the_block_of_its_trial(study: Any, uri: str) -> None:
     assert "negative" in str(found[-1.0].errors)
 
 
+def _fail(*arguments: Any, **named: Any) -> None:
+    raise OSError("the disk is on fire")
+
+
+@pytest.mark.parametrize(("method", "does"), [("new_trial", _fail), ("numbers_taker", lambda trial: _fail)])
+def test_store_that_fails_does_not_stop_the_study(
+    method: str, does: Any, study: Any, uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each trial comes to its end as without us, and a warning says what is not recorded."""
+    client = TrackClient(uri)
+    monkeypatch.setattr(client.protocol, method, does)
+
+    study.optimize(track_objective(client)(_objective), catch=ArithmeticError)
+
+    assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE", "FAIL", "PRUNED"]
+    assert "the disk is on fire" in caplog.text
+
+
+def test_numbers_of_a_trial_are_those_of_optuna(study: Any, uri: str) -> None:
+    """Of a step that is reported twice Optuna keeps the first number, and what is no value has failed."""
+
+    @track_objective()
+    def objective(trial: Any) -> Any:
+        x = trial.suggest_float("x", -4, 4)
+        for value in (1.0, 2.0):
+            trial.report(value, 3)
+        return {0.5: 0.25, 2.0: float("nan"), -1.0: None}[x]
+
+    study.optimize(objective)
+
+    found = _found(uri)
+    for trial in study.trials:
+        stored = found[trial.params["x"]]
+        assert dict(stored.metrics["intermediate"]) == trial.intermediate_values == {3: 1.0}
+        assert str(stored.status) == {"COMPLETE": "completed", "FAIL": "exception"}[trial.state.name]
+    assert "returned None" in str(found[-1.0].errors)
+
+
 def test_trials_of_threads_are_not_mixed(uri: str) -> None:
     """With ``n_jobs`` each trial has its own numbers."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)

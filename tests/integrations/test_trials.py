@@ -47,6 +47,37 @@ def test_each_training_has_a_trial_of_its_own(framework: Framework, uri: str, tm
     assert all(list(trial.metrics[framework.METRIC]) == framework.expected(2) for trial in found)
 
 
+def test_training_after_one_that_was_left_is_another_trial(framework: Framework, uri: str, tmp_path: Path) -> None:
+    """With the same callback, too: the numbers of both are not mixed, and the first has not completed."""
+
+    def crash(step: int) -> None:
+        if step == framework.expected(4)[1]:
+            raise ArithmeticError("no loss today")
+
+    callback = framework.callback()
+    with pytest.raises(Exception, match="no loss today"):
+        framework.fit(callback, tmp_path / "left", 4, crash)
+    framework.fit(callback, tmp_path / "again", 4)
+
+    left, again = track.fetch(uri)
+    assert (left.status, again.status) == (Status.Exception, Status.Completed)
+    assert 0 < len(left.metrics[framework.METRIC]) < 4
+    assert list(again.metrics[framework.METRIC]) == framework.expected(4)
+
+
+def test_exception_that_was_there_before_is_none_of_the_training(
+    framework: Framework, uri: str, tmp_path: Path
+) -> None:
+    """A training may be begun where an exception is handled, as after a batch that was too large."""
+    try:
+        raise MemoryError("the batch was too large")
+    except MemoryError:
+        framework.fit(framework.callback(), tmp_path / "out", 2)
+
+    (stored,) = track.fetch(uri)
+    assert (stored.status, stored.errors) == (Status.Completed, [])
+
+
 def test_store_that_fails_does_not_stop_the_training(
     framework: Framework, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

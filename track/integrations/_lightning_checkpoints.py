@@ -5,6 +5,7 @@ Nothing is imported or done for a training without a `TrackLogger`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from typing import Any
@@ -28,12 +29,27 @@ def _track_loggers(trainer: Any) -> list[Any]:
 
 
 def _callbacks(package: str) -> list[Any]:
-    if "track.integrations.lightning" not in sys.modules:
-        return []
+    return [_made(package)] if "track.integrations.lightning" in sys.modules else []
+
+
+def _made(package: str) -> Any:
+    return _class_for(package)()
+
+
+@functools.cache
+def _class_for(package: str) -> Any:
     base: Any = importlib.import_module(package).Callback
 
     class TrialOfCheckpoint(base):  # type: ignore[misc, unused-ignore]
         """Notes in each checkpoint which trial it belongs to, and lets a training that goes on go on with that."""
+
+        def __reduce__(self) -> Any:
+            return _made, (package,)
+
+        def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+            if stage == "fit":
+                for logger in _track_loggers(trainer):
+                    logger.begin_fit(goes_on=trainer.global_step > 0)
 
         def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
             for logger in _track_loggers(trainer):
@@ -46,4 +62,4 @@ def _callbacks(package: str) -> list[Any]:
                 for logger in _track_loggers(trainer):
                     logger.go_on_with(uid, int(checkpoint.get("global_step", 0)))
 
-    return [TrialOfCheckpoint()]
+    return TrialOfCheckpoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -28,8 +29,8 @@ _open: weakref.WeakValueDictionary[tuple[str, str], Recording] = weakref.WeakVal
 class LoopLeft(RuntimeError):
     """The framework has begun its loop and never said how it ended: an exception left it that the program handled."""
 
-    def __init__(self) -> None:
-        super().__init__("the training was left by an exception, which the program has handled")
+    def __init__(self, text: str = "the training was left by an exception, which the program has handled") -> None:
+        super().__init__(text)
 
 
 def safely(method: Method) -> Method:
@@ -139,6 +140,7 @@ class Recording:
         self.trial: TrialLogger | None = None
         self.is_own = False
         self._watch: _LoopEnd | None = None
+        self._handled: BaseException | None = None
 
     # in other places
 
@@ -148,7 +150,7 @@ class Recording:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: who began a trial ends it, so that there it is no longer its own."""
-        state = {**vars(self), "_client": None, "_watch": None, "_monitor": None, "is_own": False}
+        state = {**vars(self), "_client": None, "_watch": None, "_monitor": None, "_handled": None, "is_own": False}
         if self._client is not None:
             project, group = self._client.project, self._client.group
             place = (pickled_uri(self._client.protocol), project and project.name, group and group.name)
@@ -204,7 +206,7 @@ class Recording:
             self._add_parameters(parameters)
             return self.trial
         given = self._given if self._given is not None else innermost_block()
-        self.is_own = given is None
+        self.is_own, self._handled = given is None, sys.exc_info()[1]
         if given is not None:
             self.trial = trial = given
         elif not (goes_on and self.trial is not None and uid in {None, self.trial._created().uid}):
@@ -282,6 +284,11 @@ class Recording:
         if self._watch is not None and self.is_open:
             self.end(self._watch.outcome())
 
+    def left_by(self) -> BaseException | None:
+        """Return the exception that is leaving the loop: not one that was handled when it began."""
+        error = sys.exc_info()[1]
+        return None if error is self._handled else error
+
     def keep(self, path: str | os.PathLike[str], kind: str) -> None:
         """Keep a checkpoint, a file or a folder, with the trial: as ``checkpoint-best`` or ``checkpoint-last``."""
         if self.trial is not None and os.path.exists(path):
@@ -316,7 +323,7 @@ class Recording:
 
     def _leave(self) -> None:
         """Have nothing to do with the end of the trial any more."""
-        self.is_own = False
+        self.is_own, self._handled = False, None
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -365,8 +372,14 @@ class _LoopEnd(ProgramEnd):
 
     def atexit(self) -> None:
         """Say how the loop ended, unless the process ends for an error, which is the end of the trial then."""
-        if self.error() is None and self._recording.is_open:
+        if not self._recording.is_open:
+            return
+        error = self.error()
+        if error is None:
             self._recording.end(self.outcome())
+        elif isinstance(error, SystemExit) and error.__context__ is not None:
+            # Who starts children for a framework exits with a code in them, for what left the training.
+            self._recording.end(error.__context__)
 
     def outcome(self) -> BaseException | None:
         """Return the error by which the loop ended; None for none."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any, cast
 
 from accelerate import tracking
 
 from track.client import TrackClient
-from track.integrations._recording import Method, Recording, checked_checkpoints, numbers, safely
+from track.integrations._recording import LoopLeft, Method, Recording, checked_checkpoints, numbers, safely
 from track.logger import TrialLogger
 
 __all__ = ["TrackTracker"]
@@ -95,12 +94,13 @@ class TrackTracker(tracking.GeneralTracker):  # type: ignore[misc, unused-ignore
     @_main_process
     def store_init_configuration(self, values: dict[str, Any]) -> None:
         """Begin the trial with its parameters."""
-        self._recording.begin(values)
+        self._recording.end_left()
+        self._recording.begin(values, end=_not_ended)
 
     @_main_process
     def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
         """Record numbers."""
-        self._recording.begin()
+        self._recording.begin(end=_not_ended)
         self._recording.log(values, step=step)
         self._value = numbers({self._monitor: values.get(self._monitor)}).get(self._monitor, self._value)
 
@@ -109,7 +109,11 @@ class TrackTracker(tracking.GeneralTracker):  # type: ignore[misc, unused-ignore
         """End the trial, where it is the tracker's own: well, or by the exception that is being handled."""
         if self._kept:
             self._recording.keep(self._kept, self._checkpoints)
-        self._recording.end(sys.exc_info()[1])
+        self._recording.end(self._recording.left_by())
+
+
+def _not_ended() -> LoopLeft:
+    return LoopLeft("accelerator.end_training() was not called, as where an exception leaves the training")
 
 
 if hasattr(tracking, "register_tracker_class"):

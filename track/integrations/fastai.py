@@ -79,13 +79,15 @@ class TrackCallback(Recorded, Callback):  # type: ignore[misc, unused-ignore]
         self.run = not hasattr(self.learn, "lr_finder") and not hasattr(self, "gather_preds") and rank_distrib() == 0
         self._best, self._folder = math.inf, ""
         if self.run:
+            self._recording.end_left()
             self._recording.begin(self._parameters())
 
     @safely
     def after_batch(self) -> None:
         """Record the loss of a batch, where that was asked for."""
-        if self._freq is not None and self.learn.training and self.learn.train_iter % self._freq == 0:
-            step = self.learn.train_iter
+        if self._freq is not None and self.learn.training and (self.learn.train_iter - 1) % self._freq == 0:
+            # The learner has counted this one already.
+            step = self.learn.train_iter - 1
             self._recording.log({"batch_loss": self.learn.loss.detach()}, step=step, done={"step": step + 1})
 
     @safely

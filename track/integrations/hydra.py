@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from track.client import TrackClient
 from track.integrations._recording import Recording, safely
@@ -25,7 +26,8 @@ __all__ = ["TrackCallback"]
 class TrackCallback(Callback):  # type: ignore[misc, unused-ignore]
     """Runs each job in the block of a trial of its own, with its configuration as parameters.
 
-    In the job, what frameworks record belongs to that trial, and `track.integrations.current_trial` returns it.
+    In the job, what frameworks record belongs to that trial, and `track.integrations.current_trial` returns it. Where
+    the store fails, that is one in memory, which nobody sees, and a warning says so.
 
     Parameters
     ----------
@@ -64,6 +66,13 @@ class TrackCallback(Callback):  # type: ignore[misc, unused-ignore]
     def on_job_start(self, config: Any, **kwargs: Any) -> None:
         """Begin the trial of a job, and enter its block."""
         client, fields = self._options
+        try:
+            self._begin(config, client, fields)
+        except Exception:
+            self._begin(config, TrackClient("ephemeral:"), fields)
+            raise
+
+    def _begin(self, config: Any, client: TrackClient | None, fields: dict[str, Any]) -> None:
         job = config.get("hydra", {}).get("job", {})
         self._recording = Recording(None, client, None, {"name": job.get("name"), **fields})
         trial = self._recording.new_trial({name: _value(config, name) for name in config if name != "hydra"})
@@ -87,8 +96,12 @@ class TrackCallback(Callback):  # type: ignore[misc, unused-ignore]
 
 
 def _value(config: Any, name: str) -> Any:
-    """Return a value of the configuration as plain containers; None where it is missing."""
+    """Return a value of the configuration as plain containers; None where missing, as written where it has no value."""
     if OmegaConf.is_missing(config, name):
         return None
-    value = config[name]
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    try:
+        value = config[name]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException:
+        # What a job does not use need not have a value, as a variable of the environment that is not set.
+        return dict(OmegaConf.to_container(config, resolve=False))[name]  # type: ignore[arg-type, unused-ignore]

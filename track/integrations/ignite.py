@@ -12,7 +12,7 @@ from ignite.handlers import global_step_from_engine
 from ignite.handlers.base_logger import BaseLogger, BaseOptimizerParamsHandler, BaseOutputHandler
 
 from track.client import TrackClient
-from track.integrations._recording import Recorded, Recording, checked_checkpoints, safely
+from track.integrations._recording import LoopLeft, Recorded, Recording, checked_checkpoints, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -26,7 +26,7 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
     ----------
     trial: TrialLogger, optional
         Where to; by default the trial whose block the program is in, else one of its own, which begins and ends with
-        the engine that is attached by `attach_engine`, or with `close` and the ``with`` block of the logger.
+        the engine that is attached by `attach_engine`, or ends with `close`, a ``with`` block or the program.
     client: TrackClient, optional
         In whose store, project and group its own trial is made; by default the store that is configured.
     key: str, optional
@@ -61,12 +61,20 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
         self._recording = Recording(trial, client, key, fields, hooks)
         self._parameters = parameters
         self._checkpoints, self._saver = checked_checkpoints(checkpoints) or "last", None
+        self._ends_with_engine = False
+        self._error: BaseException | None = None
 
     def attach_engine(self, engine: Engine) -> None:
         """Let the trial begin and end with an engine: well, or by the exception that leaves it."""
+        self._ends_with_engine = True
         engine.add_event_handler(Events.STARTED, self._started)
-        engine.add_event_handler(Events.COMPLETED, lambda: self._end(None))
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
+        engine.add_event_handler(Events.COMPLETED, self._completed)
+        self._watch(engine)
+
+    def attach(self, engine: Engine, *arguments: Any, **named: Any) -> Any:
+        """Record at an event of an engine, as Ignite's own loggers do, and take note of an exception that leaves it."""
+        self._watch(engine)
+        return super().attach(engine, *arguments, **named)
 
     def attach_checkpoint(self, checkpoint: Any) -> None:
         """Keep what a ``Checkpoint`` or ``ModelCheckpoint`` has written to disk with the trial, at its end."""
@@ -75,7 +83,8 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
     @safely
     def log(self, values: dict[str, Any], step: Any = None) -> None:
         """Record numbers."""
-        self._begin()
+        if self._recording.trial is None:
+            self._begin()
         self._recording.log(values, step=step, done={} if step is None else {"step": int(step)})
 
     def close(self) -> None:
@@ -87,6 +96,7 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
 
     @safely
     def _started(self, engine: Engine) -> None:
+        self._error = None
         self._begin()
         if engine.state.iteration:
             self._recording.resume(engine.state.iteration + 1)
@@ -94,7 +104,11 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
     @safely
     def _begin(self) -> None:
         if distributed.get_rank() == 0:
-            self._recording.begin(self._parameters)
+            self._recording.begin(self._parameters, end=self._outcome)
+
+    def _outcome(self) -> BaseException | None:
+        # Without `attach_engine` nothing says that the training has ended.
+        return self._error or (LoopLeft() if self._ends_with_engine else None)
 
     @safely
     def _end(self, error: BaseException | None) -> None:
@@ -110,10 +124,22 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
         if name is not None:
             self._recording.keep(os.path.join(getattr(saver.save_handler, "dirname", ""), name), self._checkpoints)
 
-    def _failed(self, error: BaseException) -> None:
-        self._end(error)
+    def _watch(self, engine: Engine) -> None:
+        if not engine.has_event_handler(self._failed, Events.EXCEPTION_RAISED):
+            engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
+
+    def _failed(self, engine: Engine, error: BaseException) -> None:
+        self._error = error
+        if len(engine._event_handlers[Events.EXCEPTION_RAISED]) > 1:
+            # The program has a handler, which decides whether the training goes on.
+            return
+        if self._ends_with_engine:
+            self._end(error)
         # Ignite takes an exception that has a handler for handled.
         raise error
+
+    def _completed(self, engine: Engine) -> None:
+        self._end(self._error if engine.should_terminate else None)
 
     def _create_output_handler(self, *arguments: Any, **named: Any) -> OutputHandler:
         return OutputHandler(*arguments, **named)

@@ -32,7 +32,7 @@ class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, u
         In whose store, project and group its own trial is made; by default the store that is configured.
     key: str, optional
         Of its own trial, as for `TrackClient.open_trial`: a training that goes on, as with ``BackupAndRestore``, goes
-        on with the trial of this key, from the epoch at which it begins again.
+        on with the trial of this key, from the epoch at which it begins again; with `freq` nothing is hidden.
     freq: int, optional
         Record the numbers every so many batches too, as ``batch_loss``, at the count of batches from 0 on.
     checkpoints: {"best", "last"}, optional
@@ -76,16 +76,24 @@ class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, u
     @safely
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin the trial."""
-        self._is_first = True
+        self._is_first, self._batches = True, 0
         self._best, self._folder = math.inf, ""
+        self._recording.end_left()
         self._recording.begin(self._parameters())
 
     @safely
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Take note of the epoch from which a training goes on."""
         if self._is_first and epoch > 0:
-            self._recording.resume(epoch)
+            self._go_on(epoch)
         self._is_first = False
+
+    def _go_on(self, epoch: int) -> None:
+        if self._freq is None:
+            self._recording.resume(epoch)
+            return
+        # Batches are counted beside epochs: no step divides both. What is computed again takes the place of the first.
+        self._batches = epoch * ((self.params or {}).get("steps") or 0)
 
     @safely
     def _record_batch(self, batch: int, logs: Any = None) -> None:

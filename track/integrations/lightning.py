@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from track.client import TrackClient
-from track.integrations._recording import Recorded, Recording, safely
+from track.integrations._recording import LoopLeft, Recorded, Recording, checked_checkpoints, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -50,7 +50,8 @@ class TrackLogger(Recorded, *_BASES):  # type: ignore[misc, unused-ignore]
     """Records what a LightningModule logs, with its hyperparameters as parameters.
 
     The numbers keep their names, at Lightning's global step. Only the process of rank zero records. A training that
-    goes on from a checkpoint goes on with its trial, and what is tested after a training belongs to the same trial.
+    goes on from a checkpoint goes on with its trial, and what is tested after a training belongs to the same trial. A
+    training that begins anew with the same logger has another one.
 
     Parameters
     ----------
@@ -86,9 +87,10 @@ class TrackLogger(Recorded, *_BASES):  # type: ignore[misc, unused-ignore]
     ) -> None:
         super().__init__()
         self._recording = Recording(trial, client, key, fields, hooks)
-        self._checkpoints = checkpoints
+        self._checkpoints = checked_checkpoints(checkpoints, ("best", "last", "all"))
         self._kept: dict[str, float] = {}
         self._resumed: tuple[str, int] | None = None
+        self._has_fitted, self._is_another = False, False
 
     # what Lightning asks
 
@@ -166,10 +168,19 @@ class TrackLogger(Recorded, *_BASES):  # type: ignore[misc, unused-ignore]
         """Let the training, which goes on from a checkpoint, go on with the trial of this uid, after this step."""
         self._resumed = uid, step
 
+    def begin_fit(self, goes_on: bool) -> None:
+        """Take note that a training begins: another one than before, which has another trial, unless it goes on."""
+        self._is_another, self._has_fitted = self._has_fitted and not goes_on, True
+
     def _begun(self, parameters: Any = None) -> TrialLogger:
         uid, step = self._resumed or (None, None)
         self._resumed = None
-        return self._recording.begin(parameters, uid, step, goes_on=True)
+        goes_on, self._is_another = not self._is_another, False
+        return self._recording.begin(parameters, uid, step, end=_not_finalized, goes_on=goes_on)
+
+
+def _not_finalized() -> LoopLeft:
+    return LoopLeft("logger.finalize() was not called, as where an exception leaves a loop of the program's own")
 
 
 class _Experiment:

@@ -6,6 +6,7 @@ import bisect
 import contextlib
 import functools
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -29,8 +30,8 @@ class TrackCallback:
     """Records each trial of a study as a trial, once it has ended.
 
     With its parameters, the values it reported at their steps (``intermediate``), and its value (``value``, or
-    ``value_0``, ... of several objectives); as completed, as pruned, or as failed. A trial that `track_objective` has
-    recorded already is not recorded again.
+    ``value_0``, ... of several objectives); as completed, as pruned, or as failed. Of the one whose exception ends the
+    study Optuna tells nobody. A trial that `track_objective` has recorded already is not recorded again.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class TrackCallback:
 
 
 class _Failed(RuntimeError):
-    """Optuna says of a trial that it has failed, and not how."""
+    """A trial of Optuna has failed, and no exception says how."""
 
 
 def track_objective(
@@ -81,7 +82,8 @@ def track_objective(
     """Record each trial of a study while it runs: the objective runs in the block of its trial.
 
     So what the objective does with trackers, callbacks and hooks belongs to its trial, an exception is its end, with
-    its text, and ``TrialPruned`` ends it as pruned.
+    its text, ``TrialPruned`` ends it as pruned, and what is no value has failed, as in Optuna. Where the store fails, a
+    warning says so, and the objective runs without it.
 
     Parameters
     ----------
@@ -105,37 +107,84 @@ def track_objective(
     ... def objective(trial):
     ...     return trial.suggest_float("x", -1, 1) ** 2
     """
-    recording = Recording(None, client, None, fields)
+    live = _Live(client, metric_name, fields)
 
     def decorate(objective: Objective) -> Objective:
         @functools.wraps(objective)
         def tracked(trial: optuna.Trial, *arguments: Any, **named: Any) -> Any:
-            logger = recording.new_trial({})
-            _follow(trial, logger)
-            with logger:
-                try:
-                    value = objective(trial, *arguments, **named)
-                    _log_values(logger, value if isinstance(value, (list, tuple)) else [value], metric_name)
-                    return value
-                finally:
-                    logger.protocol.log_trial_arguments(logger._created(), **trial.params)
-                    _describe(logger, trial.study, trial)
+            logger = live.begin(trial)
+            try:
+                value = objective(trial, *arguments, **named)
+            except BaseException as error:
+                live.end(logger, trial, error)
+                raise
+            values = value if isinstance(value, (list, tuple)) else [value]
+            live.log_values(logger, values)
+            is_taken = len(values) == len(trial.study.directions) and all(map(_is_value, values))
+            live.end(logger, trial, None if is_taken else _Failed(f"the objective returned {value!r}"))
+            return value
 
         return tracked  # type: ignore[return-value]
 
     return decorate
 
 
-def _follow(trial: optuna.Trial, logger: TrialLogger) -> None:
-    """Note in a trial of Optuna which trial it is, and record what it reports."""
-    report = trial.report
+class _Live:
+    """What `track_objective` records around an objective, which runs whether or not it can be recorded."""
 
-    def reported(value: float, step: int) -> None:
-        report(value, step)
+    def __init__(self, client: TrackClient | None, metric_name: str | list[str], fields: Any) -> None:
+        self._recording = Recording(None, client, None, fields)
+        self._metric_name = metric_name
+
+    @safely
+    def begin(self, trial: optuna.Trial) -> TrialLogger:
+        """Enter the block of a trial, note it in that of Optuna, and record what this one reports."""
+        logger = self._recording.new_trial({})
+        trial.set_user_attr(_TRACKED, logger._created().uid)
+        logger.__enter__()
+        report, reported = trial.report, set()
+
+        def report_and_log(value: float, step: int) -> None:
+            report(value, step)
+            # Optuna keeps the first number of a step.
+            if step not in reported:
+                reported.add(step)
+                self._log_report(logger, value, step)
+
+        trial.report = report_and_log  # type: ignore[method-assign]
+        return logger
+
+    @safely
+    def _log_report(self, logger: TrialLogger, value: float, step: int) -> None:
         logger.log_metrics(step=step, intermediate=value)
 
-    trial.report = reported  # type: ignore[method-assign]
-    trial.set_user_attr(_TRACKED, logger._created().uid)
+    @safely
+    def log_values(self, logger: TrialLogger | None, values: Sequence[Any]) -> None:
+        """Record what the objective returned."""
+        if logger is not None:
+            _log_values(logger, values, self._metric_name)
+
+    @safely
+    def end(self, logger: TrialLogger | None, trial: optuna.Trial, error: BaseException | None) -> None:
+        """Leave the block of a trial."""
+        if logger is None:
+            return
+        try:
+            logger.protocol.log_trial_arguments(logger._created(), **trial.params)
+            _describe(logger, trial.study, trial)
+        finally:
+            if error is None:
+                logger.__exit__(None, None, None)
+            else:
+                logger.__exit__(type(error), error, error.__traceback__)
+
+
+def _is_value(value: Any) -> bool:
+    """Return whether Optuna takes what an objective returned."""
+    try:
+        return not math.isnan(float(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def _describe(logger: TrialLogger, study: optuna.Study, trial: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +84,7 @@ class TrackCallback(Recorded):
     @safely
     def teardown(self, estimator: Any, context: Any) -> None:
         """End the trial, where it is the callback's own: well, or by the exception that left the fit."""
-        error = sys.exc_info()[1]
+        error = self._recording.left_by()
         names = ("n_iter_", "best_score_", "best_params_", "best_index_")
         facts = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
         if facts:

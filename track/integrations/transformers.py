@@ -87,6 +87,7 @@ class TrackCallback(Recorded, TrainerCallback, ExportableState):  # type: ignore
         if config is not None and hasattr(config, "to_dict"):
             parameters["model"] = config.to_dict()
         resumed = state.global_step if state.global_step else None
+        self._recording.end_left()
         self._recording.begin(parameters, uid if resumed else None, None if resumed is None else resumed + 1)
 
     @safely

@@ -79,6 +79,7 @@ class TrackCallback(Recorded, TrainingCallback):  # type: ignore[misc, unused-ig
 
     @safely
     def _begin(self, model: Any) -> None:
+        self._recording.end_left()
         self._recording.begin(_parameters(model))
         # XGBoost counts those of this training; what `cv` trains has none from before.
         self._before = getattr(model, "num_boosted_rounds", int)()

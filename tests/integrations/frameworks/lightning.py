@@ -62,7 +62,7 @@ def pruned_by(trial: Any) -> Any:
 
 def fit(
     callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
-    early: bool = False, more: Sequence[Any] = (),
+    early: bool = False, more: Sequence[Any] = (), rate: float = 0.1,
 ) -> None:  # fmt: skip
     """Train."""
     saving = ModelCheckpoint(folder, filename="last", every_n_train_steps=1, save_top_k=1, enable_version_counter=False)
@@ -82,7 +82,7 @@ def fit(
         default_root_dir=folder,
     )
     data = torch.utils.data.DataLoader(torch.arange(256.0).reshape(64, 4) / 256, batch_size=4 if not early else 64)
-    trainer.fit(_Line(), data, data if more else None, ckpt_path=folder / "last.ckpt" if resume else None)
+    trainer.fit(_Line(rate), data, data if more else None, ckpt_path=folder / "last.ckpt" if resume else None)
 
 
 def expected(steps: int) -> list[int]:
