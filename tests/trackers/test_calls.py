@@ -80,15 +80,16 @@ def _same(package: str, facts: set[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
     return {fact for fact in facts if fact[1] not in OTHER[package] and not str(fact[1]).startswith("system/")}
 
 
-def _skip_without(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+def _skip_without(*needed: str) -> None:
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
 
 
 @packages
 def test_rows_can_be_typed(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their calls exist, and a run of theirs that is imported has what ours leave behind."""
-    _skip_without(package)
+    _skip_without(package, "matplotlib")
     for name in ("ours", "theirs"):
         (tmp_path / name).mkdir()
     (tmp_path / "theirs" / "typed.py").write_text(_program(package), encoding="utf-8")

@@ -130,8 +130,8 @@ def test_statistics_of_the_short_form(trial: Trial) -> None:
 def test_short_form_hides_the_bookkeeping(trial: Trial) -> None:
     """Counters and heartbeats are not for people."""
     assert to_json(trial, short=True)["metadata"] == {"gpu": "V100", "queue": []}
-    hidden = {"_update_count", "heartbeat", "_last_change", "_environment", "_output", "_output_line", "_alerts"}
-    assert SerializerTrial.ignore_meta == hidden
+    hidden = {"_update_count", "heartbeat", "_last_change", "_environment", "_output", "_output_line", "_import"}
+    assert SerializerTrial.ignore_meta == hidden | {"_alerts", "_alerts_told"}
     assert SerializerTrial.ignore_short == {"uid", "project_id", "group_id", "hash", "dtype"}
 
 
