@@ -26,13 +26,13 @@ from track.configuration import reset_configuration  # noqa: E402 - after the re
 
 # Servers, disks and processes of a busy machine: what fails there is run once more, and the summary says so. A test
 # that is named there has a fault, its own or ours, which is to be found.
-_AT_THE_MERCY_OF_THE_MACHINE = ("tests/conformance/", "tests/e2e/")
+_AT_THE_MERCY_OF_THE_MACHINE = ("tests/conformance/", "tests/e2e/", "tests/integrations/", "tests/trackers/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of real servers and processes run once more where they fail."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the tests of real servers, frameworks and processes run once more where they fail."""
     for item in items:
-        if item.nodeid.startswith(_AT_THE_MERCY_OF_THE_MACHINE):
+        if config.pluginmanager.hasplugin("rerunfailures") and item.nodeid.startswith(_AT_THE_MERCY_OF_THE_MACHINE):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
