@@ -35,7 +35,9 @@ from track.persistence.registry import get_protocol
 from track.structure import Trial
 protocol = get_protocol({uri!r})
 assert protocol.get_trial(Trial({trial.hash!r}))
-protocol.server.receive = lambda *_: (_ for _ in ()).throw(ConnectionError("away"))
+def away(*_):
+    raise ConnectionError("away")
+protocol.server.receive = protocol.server.receive_after = away
 for number in range({count}):
     protocol.log_trial_metrics(Trial({trial.hash!r}), step=number, n=number)
 os._exit(0)
