@@ -302,9 +302,7 @@ class _Parts:
 
     def add_trial(self, row: Mapping[str, Any], project: str | None, created: float) -> None:
         """Add a row a trial."""
-        schema = self._schemas["trials"]
-        columns = [self._arrow.array([as_text(row.get(field.name))], field.type) for field in schema]
-        self._add("trials", project, _day(created), self._arrow.record_batch(columns, schema))
+        self._add_row("trials", project, created, row)
 
     def add_points(  # noqa: PLR0917 - a point has as many parts
         self, project: str | None, created: float, uid: str, name: str, take: int, columns: Columns, first: int
@@ -318,10 +316,12 @@ class _Parts:
 
     def add_none(self, project: str | None, created: float, uid: str, name: str, take: int) -> None:
         """Add a row that says that a metric has no points any more."""
-        row = {"trial": uid, "metric": name, "take": take}
-        schema = self._schemas["points"]
-        columns = [self._arrow.array([row.get(field.name)], field.type) for field in schema]
-        self._add("points", project, _day(created), self._arrow.record_batch(columns, schema))
+        self._add_row("points", project, created, {"trial": uid, "metric": name, "take": take})
+
+    def _add_row(self, table: str, project: str | None, created: float, row: Mapping[str, Any]) -> None:
+        schema = self._schemas[table]
+        columns = [self._arrow.array([as_text(row.get(field.name))], field.type) for field in schema]
+        self._add(table, project, _day(created), self._arrow.record_batch(columns, schema))
 
     def _add(self, table: str, project: str | None, day: str, batch: Any) -> None:
         place = f"{table}/project={_NONE if project is None else _partition(project)}/day={day}"

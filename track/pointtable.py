@@ -13,7 +13,7 @@ from track.containers.arrays import import_numpy
 from track.containers.series import Series
 from track.errors import missing_extra
 from track.metrics import briefs_of
-from track.plain import to_plain
+from track.plain import nearest_double, to_plain
 from track.structure import Trial
 
 _GROUP = 100_000
@@ -120,7 +120,7 @@ class Columns:
             return values.astype("float64"), None
         given = values.tolist()
         odd = [None if type(one) is float or (type(one) is int and abs(one) <= _EXACT) else _json(one) for one in given]
-        return import_numpy().array([_double(one) for one in given], "float64"), odd
+        return import_numpy().array([nearest_double(one) for one in given], "float64"), odd
 
     def places(self, first: int, end: int) -> tuple[Any, list[str | None] | None]:
         """Return the steps as integers, and as JSON those that are none."""
@@ -134,13 +134,6 @@ class Columns:
         whole = [step if fits else None for step, fits in zip(given, is_whole, strict=True)]
         odd = [None if fits or step is None else _json(step) for step, fits in zip(given, is_whole, strict=True)]
         return whole, odd
-
-
-def _double(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
 
 
 def batch_of_points(  # noqa: PLR0917 - a point has as many parts
