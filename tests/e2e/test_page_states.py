@@ -23,6 +23,14 @@ def _client(path: Path) -> TrackClient:
     return client
 
 
+def _store_run(path: Path, name: str) -> None:
+    client = _client(path)
+    with client.new_trial(name=name, parameters={"lr": 0.1}) as trial:
+        for step in range(5):
+            trial.log_metrics(step=step, loss=step)
+    client.save()
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The link to two runs with neither metrics nor parameters."""
@@ -100,11 +108,7 @@ _SLOW = """
 
 def test_what_is_on_its_way_is_said(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """While a slow store is read, the page, a chart and a run each say so, until they are there."""
-    client = _client(tmp_path / "report.json")
-    with client.new_trial(name="slow", parameters={"lr": 0.1}) as trial:
-        for step in range(5):
-            trial.log_metrics(step=step, loss=step)
-    client.save()
+    _store_run(tmp_path / "report.json", "slow")
     with served(f"file://{tmp_path}/report.json") as link:
         there = visit(link)
         tab = there.tab
@@ -148,11 +152,7 @@ def test_what_the_server_says_is_shown(visit: Callable[..., Visit], bare: str, s
 
 def test_what_a_chart_could_not_read_is_said_until_it_is_read(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """The words of a store that was away go with the next answer, also where nothing changes any more."""
-    client = _client(tmp_path / "report.json")
-    with client.new_trial(name="done", parameters={"lr": 0.1}) as trial:
-        for step in range(5):
-            trial.log_metrics(step=step, loss=step)
-    client.save()
+    _store_run(tmp_path / "report.json", "done")
     with served(f"file://{tmp_path}/report.json") as link:
         there = visit(link)
         tab = there.open()
